@@ -1,0 +1,160 @@
+//! The eight kinds of namespace (namespaces(7)), and entering those of a process.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+
+use crate::error::{During as _, Error, Result};
+use crate::process::Process;
+
+/// A kind of namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamespaceKind {
+    /// user_namespaces(7)
+    User,
+    /// mount_namespaces(7)
+    Mount,
+    /// pid_namespaces(7)
+    Pid,
+    /// uts_namespaces(7)
+    Uts,
+    /// ipc_namespaces(7)
+    Ipc,
+    /// network_namespaces(7)
+    Net,
+    /// cgroup_namespaces(7)
+    Cgroup,
+    /// time_namespaces(7), Linux 5.6
+    Time,
+}
+
+impl NamespaceKind {
+    /// All of them, in the order of the container record. The user namespace is first
+    /// because entering it gives the privilege to enter the others.
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Mount, Self::Pid, Self::Uts, Self::Ipc, Self::Net, Self::Cgroup, Self::Time];
+
+    /// The name of its file in /proc/PID/ns, which is also its key in the container record.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Mount => "mnt",
+            Self::Pid => "pid",
+            Self::Uts => "uts",
+            Self::Ipc => "ipc",
+            Self::Net => "net",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
+
+    /// Its bit for clone(2), unshare(2) and setns(2).
+    #[must_use]
+    pub fn flag(self) -> CloneFlags {
+        match self {
+            Self::User => CloneFlags::CLONE_NEWUSER,
+            Self::Mount => CloneFlags::CLONE_NEWNS,
+            Self::Pid => CloneFlags::CLONE_NEWPID,
+            Self::Uts => CloneFlags::CLONE_NEWUTS,
+            Self::Ipc => CloneFlags::CLONE_NEWIPC,
+            Self::Net => CloneFlags::CLONE_NEWNET,
+            Self::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+            // nix has no name for it.
+            Self::Time => CloneFlags::from_bits_retain(libc::CLONE_NEWTIME),
+        }
+    }
+
+    /// The kind with this [`name`](Self::name).
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether the running kernel has this kind.
+    #[must_use]
+    pub fn is_supported(self) -> bool {
+        self.file_of("self").exists()
+    }
+
+    /// The inode number that names the namespace of this kind that `who` (a PID or `self`) is in.
+    pub fn id_of(self, who: impl ToString) -> Result<u64> {
+        let path = self.file_of(who);
+        Ok(std::fs::metadata(&path).during("look at the namespace", &path)?.ino())
+    }
+
+    /// The inode number of the namespace that the *children* of `who` are made in. It differs
+    /// from [`id_of`](Self::id_of) for PID and time namespaces between unshare(2) and fork(2).
+    pub fn id_for_children_of(self, who: impl ToString) -> Result<u64> {
+        match self {
+            Self::Pid | Self::Time => {
+                let path = self.file_of(who).with_file_name(format!("{}_for_children", self.name()));
+                Ok(std::fs::metadata(&path).during("look at the namespace", &path)?.ino())
+            }
+            _ => self.id_of(who),
+        }
+    }
+
+    fn file_of(self, who: impl ToString) -> PathBuf {
+        Path::new("/proc").join(who.to_string()).join("ns").join(self.name())
+    }
+}
+
+/// The bits of several kinds together.
+#[must_use]
+pub fn flags(kinds: &[NamespaceKind]) -> CloneFlags {
+    kinds.iter().fold(CloneFlags::empty(), |flags, kind| flags | kind.flag())
+}
+
+/// The kinds in which `process` is elsewhere than this process is.
+pub fn differing(process: &Process) -> Result<Vec<NamespaceKind>> {
+    let mut kinds = Vec::new();
+    for kind in NamespaceKind::ALL.into_iter().filter(|kind| kind.is_supported()) {
+        if kind.id_of(process.pid())? != kind.id_of("self")? {
+            kinds.push(kind);
+        }
+    }
+    process.still_running()?; // else the numbers may be another process's
+    Ok(kinds)
+}
+
+/// Enters the namespaces of `process`, all at once through its pidfd (setns(2), Linux 5.8),
+/// so that they are one process's. A PID namespace takes effect with the next fork. A mount
+/// namespace changes the root and the working directory to the namespace's root.
+pub fn enter(process: &Process, kinds: &[NamespaceKind]) -> Result<()> {
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    setns(process.pidfd(), flags(kinds)).map_err(|errno| {
+        Error::new(format!("enter its namespaces ({})", names.join(", ")), process.to_string(), errno)
+            .or_hint(match errno {
+                Errno::EPERM => {
+                    Some("entering takes CAP_SYS_ADMIN in the target's user namespace: be its owner or root")
+                }
+                Errno::ESRCH => Some("the process has ended"),
+                _ => None,
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_kinds_are_one_to_one() {
+        for kind in NamespaceKind::ALL {
+            assert_eq!(NamespaceKind::named(kind.name()), Some(kind));
+        }
+        assert_eq!(NamespaceKind::named("mount"), None);
+    }
+
+    #[test]
+    fn a_process_differs_from_itself_in_nothing() {
+        let myself = Process::open(std::process::id() as i32).unwrap();
+        assert_eq!(differing(&myself).unwrap(), []);
+    }
+}

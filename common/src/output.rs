@@ -1,0 +1,19 @@
+//! Standard output, which carries results only.
+
+use std::io::{self, Write as _};
+
+use crate::error::{During as _, Result};
+
+/// Writes a result whole; a reader that went away, or a full device, is an error.
+pub fn write(result: impl AsRef<[u8]>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(result.as_ref()).and_then(|()| out.flush()).during("write", STANDARD_OUTPUT)
+}
+
+/// The object of errors about standard output.
+pub(crate) const STANDARD_OUTPUT: &str = "standard output";
+
+/// Writes one JSON value on one line.
+pub fn write_json(value: &serde_json::Value) -> Result<()> {
+    write(format!("{value}\n"))
+}

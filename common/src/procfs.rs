@@ -1,0 +1,57 @@
+//! What /proc says of a process (proc_pid_stat(5), proc_pid_status(5)).
+
+use crate::error::{During as _, Error, Result};
+
+/// The fields of /proc/PID/stat that we use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 3: R, S, D, Z, T, …
+    pub state: u8,
+    /// Field 22: clock ticks from boot to the process's start.
+    pub start_time: u64,
+}
+
+/// Reads /proc/PID/stat.
+pub fn stat(pid: i32) -> Result<Stat> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read(&path).during("read", &path)?;
+    parse_stat(&text).ok_or_else(|| Error::new("read", &path, "not in the format of proc_pid_stat(5)"))
+}
+
+/// The command name may hold spaces and parentheses: fields count from the last `)`.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let end_of_name = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(&text[end_of_name + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?; // field 3
+    let start_time = fields.nth(18)?.parse().ok()?; // field 22
+    Some(Stat { state, start_time })
+}
+
+/// The value of `key` in /proc/PID/status, without the white space around it.
+pub fn status(pid: i32, key: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/status");
+    let text = String::from_utf8_lossy(&std::fs::read(&path).during("read", &path)?).into_owned();
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+        .map(|value| value.trim().to_owned())
+        .ok_or_else(|| Error::new("read", &path, format!("no line {key}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
+        let text = b"7 (a) S 9 (b) T 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_stat(text), Some(Stat { state: b'T', start_time: 4242 }));
+    }
+
+    #[test]
+    fn our_own_entry_is_read() {
+        let pid = std::process::id() as i32;
+        assert!(stat(pid).unwrap().start_time > 0);
+        assert_eq!(status(pid, "Tgid").unwrap(), pid.to_string());
+    }
+}

@@ -1,0 +1,45 @@
+//! execve(2), close_range(2) and _exit(2).
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::check;
+
+/// execve(2) with this process's own environment, malformed entries included,
+/// or with `environment`. Returns only on failure.
+pub fn execve(path: &CStr, argv: &[CString], environment: Option<&[CString]>) -> Errno {
+    if let Some(environment) = environment {
+        let Err::<Infallible, _>(errno) = nix::unistd::execve(path, argv, environment);
+        return errno;
+    }
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // SAFETY: `path` and all of `argv` are NUL-terminated and outlive the call, the array
+    // ends with a null pointer, and execv(3) passes glibc's own environ.
+    unsafe { libc::execv(path.as_ptr(), pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): all descriptors from `first` up close at exec.
+pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
+    // SAFETY: no memory is passed; the descriptors stay open until exec, so no owner is cheated.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) })?;
+    Ok(())
+}
+
+/// fcntl(2) F_SETFD: the descriptor with this number, ours or inherited, closes at exec.
+pub fn close_on_exec(number: u32) -> nix::Result<()> {
+    // SAFETY: sets one flag; the descriptor stays open until exec, so no owner is cheated.
+    Errno::result(unsafe { libc::fcntl(number as libc::c_int, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    Ok(())
+}
+
+/// _exit(2): ends a forked child at once, without the parent's destructors and buffers.
+pub fn exit_now(status: u8) -> ! {
+    // SAFETY: ends the process; nothing runs after it.
+    unsafe { libc::_exit(status.into()) }
+}

@@ -1,0 +1,37 @@
+//! What the tests share: the tools, what a test needs of its machine, and a scene to act in.
+#![allow(dead_code)] // each test file uses its own part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // set-up of tests
+
+pub mod needs;
+pub mod scene;
+
+pub use needs::{Need, needs};
+pub use scene::Scene;
+
+use std::path::Path;
+
+/// The binary under test.
+pub fn path_of(tool: &str) -> &'static Path {
+    Path::new(match tool {
+        "unshare-lite" => env!("CARGO_BIN_EXE_unshare-lite"),
+        "cgset" => env!("CARGO_BIN_EXE_cgset"),
+        "unionmount" => env!("CARGO_BIN_EXE_unionmount"),
+        "pivot" => env!("CARGO_BIN_EXE_pivot"),
+        "nsenter-lite" => env!("CARGO_BIN_EXE_nsenter-lite"),
+        "whiteout" => env!("CARGO_BIN_EXE_whiteout"),
+        _ => panic!("no tool is named {tool}"),
+    })
+}
+
+/// The five that end by becoming COMMAND.
+pub const CHAIN_TOOLS: [&str; 5] = ["unshare-lite", "cgset", "unionmount", "pivot", "nsenter-lite"];
+
+/// What a finished command printed on standard output.
+pub fn stdout(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+}
+
+/// What a finished command printed on standard error.
+pub fn stderr(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+}

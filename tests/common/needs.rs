@@ -1,0 +1,92 @@
+//! What a test needs of the machine. Without it the test is skipped and says so;
+//! with `CI=true` a skip is a failure, unless the need is one that only the other
+//! machine of `tests/run` can have, where the same test runs.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Something a machine may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To run as root.
+    Root,
+    /// A cgroup v1 hierarchy with the memory and pids controllers.
+    CgroupV1,
+    /// A machine that has cgroup v2 alone, with cpu, memory and pids.
+    CgroupV2,
+    /// Any cgroup controllers at all.
+    Cgroup,
+    /// Time namespaces (Linux 5.6, if configured).
+    TimeNamespace,
+    /// Overlay's `lowerdir+` option (Linux 6.5).
+    OverlayAppend,
+    /// FUSE filesystems.
+    Fuse,
+    /// A program that some Debian package brings.
+    Program(&'static str),
+}
+
+/// Whether the machine has all of `needs`; says what is missing.
+#[must_use]
+pub fn needs(needs: &[Need]) -> bool {
+    let Some(missing) = needs.iter().find(|need| !need.is_here()) else { return true };
+    eprintln!("skipped: needs {missing:?}");
+    let must_run = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(
+        !must_run || missing.is_of_the_other_machine(),
+        "skipped: needs {missing:?}, and with CI=true a skip is a failure"
+    );
+    false
+}
+
+/// Whether this is the user-mode-linux machine that `tests/run` boots.
+#[must_use]
+pub fn in_uml() -> bool {
+    std::env::var("CONTAINER_STEPS_MACHINE").is_ok_and(|machine| machine == "uml")
+}
+
+impl Need {
+    fn is_here(self) -> bool {
+        match self {
+            Self::Root => nix::unistd::geteuid().is_root(),
+            Self::CgroupV1 => has_filesystem("cgroup"),
+            Self::CgroupV2 => has_filesystem("cgroup2") && !has_filesystem("cgroup"),
+            Self::Cgroup => has_filesystem("cgroup") || has_filesystem("cgroup2"),
+            Self::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
+            Self::OverlayAppend => kernel() >= (6, 5),
+            Self::Fuse => Path::new("/dev/fuse").exists(),
+            Self::Program(name) => has_program(name),
+        }
+    }
+
+    /// tests/run runs everything twice: on this machine and in a user-mode-linux with Linux 6.1
+    /// and cgroup v2 alone. What the one cannot have the other is sure to show.
+    fn is_of_the_other_machine(self) -> bool {
+        if in_uml() {
+            matches!(self, Self::CgroupV1 | Self::TimeNamespace | Self::OverlayAppend | Self::Fuse)
+        } else {
+            matches!(self, Self::CgroupV2 | Self::CgroupV1)
+        }
+    }
+}
+
+fn has_filesystem(fs_type: &str) -> bool {
+    let wanted = format!(" - {fs_type} ");
+    std::fs::read_to_string("/proc/self/mountinfo")
+        .is_ok_and(|table| table.lines().any(|line| line.contains(&wanted)))
+}
+
+fn has_program(name: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", name])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The running kernel's version, major and minor.
+#[must_use]
+pub fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}

@@ -1,0 +1,2 @@
+//! A step of building a container.
+fn main() {}
