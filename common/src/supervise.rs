@@ -1,5 +1,5 @@
-//! A child that takes the tool's place in all but the PID: signals go on to it, and
-//! its end is the tool's end.
+//! A child that takes the tool's place in all but the PID: signals go on to it, its
+//! stops are the tool's stops, and its end is the tool's end.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -16,13 +16,32 @@ use crate::sys::clone::Fork;
 use crate::sys::wait::Wait;
 use crate::{app, exit, sys, trace};
 
-/// How the child is made.
+/// How the child is made and watched.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     /// What the kernel sends to the child when the tool dies, however it dies.
     pub death_signal: Option<Signal>,
     /// An open cgroup v2 directory that the child must start in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
+    /// This process is PID 1 of a PID namespace: it reaps every orphan, and since the kernel
+    /// will not let it stop, it tells its own parent when the child stops.
+    pub init_for: Option<&'a Parent>,
+}
+
+/// The child's line to the parent that supervises it; closed by exec.
+#[derive(Debug)]
+pub struct Parent {
+    line: OwnedFd,
+}
+
+impl Parent {
+    const FAILED: u8 = b'!';
+    const STOPPED: u8 = b'z';
+
+    /// One byte; a parent that has died needs to know nothing.
+    fn tell(&self, what: u8) {
+        let _ = write(&self.line, &[what]);
+    }
 }
 
 /// How the child ended.
@@ -44,33 +63,31 @@ impl Ended {
     }
 }
 
-/// Forks. The child runs `child`, which ends by exec and returns only an error; the parent
-/// forwards every signal that it can, stops when the child stops, and returns how it ended.
-pub fn run(options: &Options<'_>, child: impl FnOnce() -> Error) -> Result<Ended> {
+/// Forks. The child runs `child`, which mostly ends by exec and then returns only an error; the
+/// parent forwards every signal that it can, stops when the child stops, and returns how it ended.
+pub fn run(options: &Options<'_>, child: impl FnOnce(&Parent) -> Result<Ended>) -> Result<Ended> {
     let signals = Signals::block()?; // before the fork, so that no signal is lost
     let (parent_lives, parent_end) = pipe()?;
-    let (report, report_end) = pipe()?;
+    let (report, line) = pipe()?;
     trace::step("fork");
     match fork(options)? {
         Fork::Child => {
             drop((parent_end, report));
-            let error =
-                match options.death_signal.map_or(Ok(()), |signal| die_with_parent(signal, &parent_lives)) {
-                    Ok(()) => signals.restore().map_or_else(|error| error, |()| child()),
-                    Err(error) => error,
-                };
-            // Tells the parent that COMMAND never ran; exec would have closed the pipe.
-            let _ = write(&report_end, b"!");
-            sys::exec::exit_now(app::report(&error))
+            let parent = Parent { line };
+            let armed = options.death_signal.map_or(Ok(()), |signal| die_with_parent(signal, &parent_lives));
+            drop(parent_lives);
+            let ended = armed.and_then(|()| signals.restore()).and_then(|()| child(&parent));
+            let ended = ended.unwrap_or_else(|error| Ended::Tool(app::report(&error)));
+            if let Ended::Tool(_) = ended {
+                parent.tell(Parent::FAILED);
+            }
+            sys::exec::exit_now(ended.status())
         }
         Fork::Parent(pid) => {
-            drop((parent_lives, report_end));
-            let status = signals.forward_until_end_of(pid)?;
+            drop((parent_lives, line));
+            let ended = Watch::over(pid, report, options.init_for)?.until_it_ends(&signals.queue)?;
             signals.restore()?;
-            match read(&report, &mut [0]) {
-                Ok(1) => Ok(Ended::Tool(status)),
-                _ => Ok(Ended::Command(status)),
-            }
+            Ok(ended)
         }
     }
 }
@@ -118,7 +135,7 @@ impl Signals {
         let mut old_mask = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut old_mask))
             .during("block", "signals")?;
-        let queue = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)
+        let queue = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .during("open a signalfd", "signals")?;
         // Where SIGCHLD is ignored, children leave no status behind (wait(2)).
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -130,37 +147,95 @@ impl Signals {
         sys::signal::set_action(Signal::SIGCHLD, &self.old_sigchld).during("restore", "SIGCHLD")?;
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None).during("restore", "signal mask")
     }
+}
 
-    /// Until the child ends: its stops stop us, and our signals are its signals.
-    fn forward_until_end_of(&self, pid: Pid) -> Result<u8> {
-        let object = format!("process {pid}");
-        let pidfd = sys::pidfd::open(pid).during("open a pidfd", &object)?;
+/// A child being watched.
+struct Watch<'a> {
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// The child's line to us, until exec closes it.
+    line: Option<OwnedFd>,
+    failed: bool,
+    init_for: Option<&'a Parent>,
+}
+
+impl<'a> Watch<'a> {
+    fn over(pid: Pid, line: OwnedFd, init_for: Option<&'a Parent>) -> Result<Self> {
+        let pidfd = sys::pidfd::open(pid).during("open a pidfd", format!("process {pid}"))?;
+        Ok(Self { pid, pidfd, line: Some(line), failed: false, init_for })
+    }
+
+    /// Its stops stop us, and our signals are its signals, until it ends.
+    fn until_it_ends(mut self, queue: &SignalFd) -> Result<Ended> {
         loop {
-            match sys::wait::poll(pid).during("wait for", &object)? {
-                Some((_, Wait::Stopped(_))) => {
-                    // As the shell that waits for us must see it. It goes on when we are continued.
-                    raise(Signal::SIGSTOP).during("stop", "this process")?;
-                    forward(pidfd.as_fd(), libc::SIGCONT);
-                    continue;
-                }
-                Some((_, ended)) => {
-                    return exit::code_of(ended)
-                        .ok_or_else(|| Error::new("wait for", &object, "unknown status"));
-                }
-                None => {}
+            if let Some(status) = self.reap()? {
+                while self.line.is_some() && self.listen()? {}
+                return Ok(if self.failed { Ended::Tool(status) } else { Ended::Command(status) });
             }
-            let Ok(Some(signal)) = self.queue.read_signal() else { continue };
-            // The terminal and the kernel send to the whole foreground group, the child
-            // included; a second one from us would be one too many.
-            let from_a_process = signal.ssi_code <= 0;
-            if from_a_process && signal.ssi_signo != libc::SIGCHLD as u32 {
-                forward(pidfd.as_fd(), signal.ssi_signo as i32);
+            self.await_news(queue)?;
+            self.listen()?;
+            while let Ok(Some(signal)) = queue.read_signal() {
+                // The terminal and the kernel send to the whole foreground group, the child
+                // included; a second one from us would be one too many.
+                let from_a_process = signal.ssi_code <= 0;
+                if from_a_process && signal.ssi_signo != libc::SIGCHLD as u32 {
+                    self.forward(signal.ssi_signo as i32);
+                }
             }
         }
     }
-}
 
-/// A child that has just ended, or that changed its user, cannot be signalled: no error of ours.
-fn forward(pidfd: BorrowedFd<'_>, signal: i32) {
-    let _ = sys::pidfd::send_signal(pidfd, signal);
+    /// The child's exit status, once it has ended. PID 1 reaps the orphans of others on the way.
+    fn reap(&self) -> Result<Option<u8>> {
+        let whom = if self.init_for.is_some() { Pid::from_raw(-1) } else { self.pid };
+        while let Some((who, what)) =
+            sys::wait::poll(whom).during("wait for", format!("process {}", self.pid))?
+        {
+            match exit::code_of(what) {
+                Some(status) if who == self.pid => return Ok(Some(status)),
+                None if who == self.pid => self.stop_too()?,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stops as the child did, so that whoever waits for us sees it; goes on when continued.
+    fn stop_too(&self) -> Result<()> {
+        if let Some(parent) = self.init_for {
+            parent.tell(Parent::STOPPED); // and it continues us, by the signal that continues it
+            return Ok(());
+        }
+        raise(Signal::SIGSTOP).during("stop", "this process")?;
+        self.forward(libc::SIGCONT);
+        Ok(())
+    }
+
+    /// Waits for a signal or a word from the child.
+    fn await_news(&self, queue: &SignalFd) -> Result<()> {
+        let sources = [Some(queue.as_fd()), self.line.as_ref().map(OwnedFd::as_fd)];
+        let mut sources: Vec<_> =
+            sources.into_iter().flatten().map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
+        match poll(&mut sources, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::new("poll", "signals", errno)),
+        }
+    }
+
+    /// Reads one word from the child, if there is one.
+    fn listen(&mut self) -> Result<bool> {
+        let mut word = [0];
+        match self.line.as_ref().map(|line| read(line, &mut word)) {
+            Some(Ok(1)) if word == [Parent::STOPPED] => self.stop_too()?,
+            Some(Ok(1)) => self.failed = true,
+            Some(Ok(_)) => self.line = None, // exec, or its end
+            _ => return Ok(false),           // EAGAIN: nothing yet
+        }
+        Ok(true)
+    }
+
+    /// A child that has just ended, or that changed its user, cannot be signalled: no error of ours.
+    fn forward(&self, signal: i32) {
+        let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), signal);
+    }
 }
