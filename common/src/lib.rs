@@ -8,6 +8,7 @@ pub mod app;
 pub mod chain;
 pub mod error;
 pub mod exit;
+pub mod idmap;
 pub mod json;
 pub mod mountinfo;
 pub mod namespace;

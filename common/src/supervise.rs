@@ -13,7 +13,6 @@ use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::clone::Fork;
-use crate::sys::wait::Wait;
 use crate::{app, exit, sys, trace};
 
 /// How the child is made and watched.
@@ -84,7 +83,7 @@ pub fn run(options: &Options<'_>, child: impl FnOnce(&Parent) -> Result<Ended>) 
             sys::exec::exit_now(ended.status())
         }
         Fork::Parent(pid) => {
-            drop((parent_lives, line));
+            drop((parent_lives, line, child)); // what the child holds, it alone holds now
             let ended = Watch::over(pid, report, options.init_for)?.until_it_ends(&signals.queue)?;
             signals.restore()?;
             Ok(ended)

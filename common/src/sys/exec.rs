@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -28,6 +29,23 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
     // SAFETY: no memory is passed; the descriptors stay open until exec, so no owner is cheated.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) })?;
+    Ok(())
+}
+
+/// close_range(2), Linux 5.9: closes everything above 2 but `keep`, in a forked child that will
+/// only use these and end by [`exit_now`], so that it holds open nothing of its parent's.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for next in kept.into_iter().chain([u32::MAX]) {
+        if first < next {
+            // SAFETY: no memory is passed. Rust values of this child that own one of these
+            // descriptors are never used or dropped, as the contract says.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, next - 1, 0) })?;
+        }
+        first = next.saturating_add(1);
+    }
     Ok(())
 }
 

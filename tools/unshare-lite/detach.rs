@@ -1,0 +1,108 @@
+//! The idle PID 1 of a container that is built stage by stage: it holds the namespaces
+//! open, reaps, and does nothing else until SIGTERM or the end of the container.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitCode;
+
+use common::namespace::NamespaceKind;
+use common::process::Process;
+use common::record::Record;
+use common::sys::clone::{Fork, fork};
+use common::sys::exec::{close_all_but, exit_now};
+use common::sys::wait;
+use common::undo::Undo;
+use common::{During as _, Error, Result, trace};
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid, write};
+
+/// Starts the holder, which runs `furnish` first, and prints the record once it is ready.
+pub(crate) fn start(
+    mut record: Record,
+    kinds: &[NamespaceKind],
+    furnish: impl FnOnce() -> Result<()>,
+) -> Result<ExitCode> {
+    let (ready, its_end) = pipe2(OFlag::O_CLOEXEC).during("make a pipe", "holder")?;
+    match fork().during("fork", "holder")? {
+        Fork::Child => {
+            drop(ready);
+            hold(its_end, furnish)
+        }
+        Fork::Parent(pid) => {
+            drop((its_end, furnish));
+            trace::step(format_args!("start an idle process, {pid}, to hold the namespaces"));
+            let end_it = Undo::new(|| end(pid));
+            await_ready(ready)?;
+            let process = Process::open(pid.as_raw())?;
+            record.set_process(&process, &ids(pid, kinds)?);
+            record.write()?;
+            end_it.keep();
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// One byte says that it is ready; none, that it failed and has said why.
+fn await_ready(ready: OwnedFd) -> Result<()> {
+    let mut said = String::new();
+    File::from(ready).read_to_string(&mut said).during("wait for", "holder")?;
+    match said.strip_prefix('-').map(|error| error.split_once('\n').unwrap_or((error, ""))) {
+        None if said == "+" => Ok(()),
+        None => Err(Error::new("start", "holder", "it died")),
+        Some((message, hint)) => Err(Error::usage(message).or_hint((!hint.is_empty()).then_some(hint))),
+    }
+}
+
+fn ids(pid: Pid, kinds: &[NamespaceKind]) -> Result<BTreeMap<NamespaceKind, u64>> {
+    kinds.iter().map(|kind| Ok((*kind, kind.id_of(pid)?))).collect()
+}
+
+fn end(pid: Pid) {
+    // It is our own child and not reaped, so the PID is still its.
+    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+    let _ = wait::wait(pid);
+}
+
+/// The holder's life.
+fn hold(ready: OwnedFd, furnish: impl FnOnce() -> Result<()>) -> ! {
+    let prepared = furnish().and_then(|()| let_go_of_the_caller(&ready));
+    let word = match &prepared {
+        Ok(()) => "+".to_owned(),
+        Err(error) => format!("-{error}\n{}", error.hint_text().unwrap_or_default()),
+    };
+    let _ = write(&ready, word.as_bytes());
+    drop(ready);
+    if prepared.is_ok() {
+        idle();
+    }
+    exit_now(125)
+}
+
+/// Nothing of the caller stays open or reachable: no terminal, directory or stream.
+fn let_go_of_the_caller(ready: &OwnedFd) -> Result<()> {
+    setsid().during("begin a session", "holder")?;
+    chdir("/").during("change the working directory", "/")?;
+    let null = File::options().read(true).write(true).open("/dev/null").during("open", "/dev/null")?;
+    dup2_stdin(null.as_fd())
+        .and_then(|()| dup2_stdout(null.as_fd()))
+        .and_then(|()| dup2_stderr(null.as_fd()))
+        .during("redirect the standard streams to", "/dev/null")?;
+    drop(null);
+    close_all_but(&[ready.as_fd()]).during("close", "inherited descriptors")?;
+    // All signals wait until we ask for them: PID 1 would ignore most, and none may kill it by surprise.
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None).during("block", "signals")
+}
+
+/// Reaps orphans until a signal that asks for the end.
+fn idle() {
+    let signals = SigSet::all();
+    loop {
+        match signals.wait() {
+            Ok(Signal::SIGTERM | Signal::SIGINT) => return,
+            _ => while let Ok(Some(_)) = wait::poll(Pid::from_raw(-1)) {},
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! From the old namespaces to the new ones, and to the process that lives there.
+
+use std::process::ExitCode;
+
+use common::chain::Chain;
+use common::namespace::{self, NamespaceKind};
+use common::supervise::{self, Ended, Options};
+use common::{Error, Result, trace};
+use nix::sched::unshare;
+
+use crate::outsider::Outsider;
+use crate::plan::{Ending, Inside, Pin, Plan};
+use crate::{detach, inside, pin, refusal};
+
+/// The helpers that stay outside, as far as they are needed.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    mapper: Option<Outsider>,
+    pinner: Option<Outsider>,
+    /// A PID namespace can be pinned only once it has its PID 1.
+    pid_pinner: Option<Outsider>,
+}
+
+impl Outside {
+    /// Forks them; must be done before unshare(2).
+    pub(crate) fn fork(plan: &Plan) -> Result<Self> {
+        let me = std::process::id() as i32;
+        let (of_pid, others): (Vec<Pin>, Vec<Pin>) =
+            plan.pins.iter().cloned().partition(|pin| pin.kind == NamespaceKind::Pid);
+        let pinner = |pins: Vec<Pin>| {
+            (!pins.is_empty()).then(|| Outsider::fork(move || pin::bind_all(&pins, me))).transpose()
+        };
+        let maps = &plan.maps;
+        Ok(Self {
+            mapper: (!maps.is_empty()).then(|| Outsider::fork(|| maps.write(me))).transpose()?,
+            pinner: pinner(others)?,
+            pid_pinner: pinner(of_pid)?,
+        })
+    }
+
+    /// Writes the id maps.
+    pub(crate) fn write_maps(&mut self) -> Result<()> {
+        self.mapper.take().map_or(Ok(()), |mut mapper| mapper.act())
+    }
+
+    /// Pins all but a PID namespace.
+    pub(crate) fn pin(&mut self) -> Result<()> {
+        self.pinner.as_mut().map_or(Ok(()), Outsider::act)
+    }
+
+    /// Pins the PID namespace: said by its PID 1.
+    fn pin_pid(&mut self) -> Result<()> {
+        self.pid_pinner.as_mut().map_or(Ok(()), Outsider::act)
+    }
+
+    fn keep(&mut self) {
+        self.each(Outsider::keep);
+    }
+
+    fn take_back(&mut self) {
+        self.each(Outsider::take_back);
+    }
+
+    fn each(&mut self, tell: fn(&mut Outsider)) {
+        [&mut self.pinner, &mut self.pid_pinner].into_iter().flatten().for_each(tell);
+    }
+}
+
+/// unshare(2) of all kinds at once: a user namespace among them gives the right to the others.
+pub(crate) fn enter_new_namespaces(plan: &Plan) -> Result<()> {
+    if plan.kinds.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = plan.kinds.iter().map(|kind| kind.name()).collect();
+    trace::step(format_args!("unshare {}", names.join(", ")));
+    unshare(namespace::flags(&plan.kinds)).map_err(|errno| refusal::explain(errno, &plan.kinds))
+}
+
+/// The end of the story, in one of four ways.
+pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
+    let Plan { inside: furniture, ending, record, kinds, .. } = plan;
+    match ending {
+        Ending::Become(chain) => Err(become_command(&furniture, &mut outside, &chain)),
+        Ending::Fork { chain, init, death_signal } => {
+            let options = Options { death_signal: Some(death_signal), ..Options::default() };
+            let ended = supervise::run(&options, move |parent| {
+                if init {
+                    let options = Options { init_for: Some(parent), ..Options::default() };
+                    outside.pin_pid()?;
+                    return supervise::run(&options, move |_| {
+                        Err(become_command(&furniture, &mut outside, &chain))
+                    });
+                }
+                outside.pin_pid()?;
+                Err(become_command(&furniture, &mut outside, &chain))
+            });
+            ended.map(|ended: Ended| ExitCode::from(ended.status()))
+        }
+        Ending::Detach => detach::start(record.unwrap_or_default(), &kinds, move || {
+            outside.pin_pid()?;
+            inside::furnish(&furniture)?;
+            outside.keep();
+            Ok(())
+        }),
+        Ending::PinOnly => {
+            inside::furnish(&furniture)?;
+            outside.keep();
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn become_command(furniture: &Inside, outside: &mut Outside, chain: &Chain) -> Error {
+    if let Err(error) = inside::furnish(furniture) {
+        return error;
+    }
+    outside.keep();
+    let error = chain.exec();
+    outside.take_back();
+    error
+}
