@@ -13,7 +13,6 @@ use nix::unistd::{Pid, pipe2, read, write};
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::clone::Fork;
-use crate::sys::wait::Wait;
 use crate::{app, exit, sys, trace};
 
 /// How the child is made and watched.
