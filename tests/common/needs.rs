@@ -2,6 +2,7 @@
 //! with `CI=true` a skip is a failure, unless the need is one that only the other
 //! machine of `tests/run` can have, where the same test runs.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +23,8 @@ pub enum Need {
     OverlayAppend,
     /// FUSE filesystems.
     Fuse,
+    /// The user-mode-linux machine that `tests/run` boots.
+    Uml,
     /// A program that some Debian package brings.
     Program(&'static str),
 }
@@ -30,12 +33,14 @@ pub enum Need {
 #[must_use]
 pub fn needs(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.is_here()) else { return true };
-    eprintln!("skipped: needs {missing:?}");
     let must_run = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(
         !must_run || missing.is_of_the_other_machine(),
         "skipped: needs {missing:?}, and with CI=true a skip is a failure"
     );
+    // Not by eprintln!, whose text libtest keeps to itself when a test passes: tests/run counts these.
+    let test = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "skipped: needs {missing:?}: {}", test.name().unwrap_or_default());
     false
 }
 
@@ -55,6 +60,7 @@ impl Need {
             Self::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Self::OverlayAppend => kernel() >= (6, 5),
             Self::Fuse => Path::new("/dev/fuse").exists(),
+            Self::Uml => in_uml(),
             Self::Program(name) => has_program(name),
         }
     }
@@ -65,7 +71,7 @@ impl Need {
         if in_uml() {
             matches!(self, Self::CgroupV1 | Self::TimeNamespace | Self::OverlayAppend | Self::Fuse)
         } else {
-            matches!(self, Self::CgroupV2 | Self::CgroupV1)
+            matches!(self, Self::CgroupV2 | Self::CgroupV1 | Self::Uml)
         }
     }
 }
