@@ -1,2 +1,45 @@
-//! A step of building a container.
-fn main() {}
+//! whiteout: what layers delete.
+//!
+//! ```text
+//! whiteout create [--format FORMAT] PATH...
+//! whiteout opaque [--format FORMAT] DIR...
+//! whiteout remove PATH...
+//! whiteout list [-0 | --json] DIR
+//! whiteout diff --upper DIR [--lower DIR...] [-0 | --json]
+//! ```
+#![forbid(unsafe_code)]
+
+mod cli;
+mod diff;
+mod directory;
+mod format;
+mod list;
+mod listing;
+mod lowers;
+mod mark;
+mod node;
+mod plan;
+mod report;
+
+use std::process::ExitCode;
+
+use common::Result;
+
+use cli::Cli;
+use plan::Plan;
+
+fn main() -> ExitCode {
+    common::app::run(run)
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    directory::allow_many_open()?;
+    match Plan::from_cli(cli)? {
+        Plan::Create { places, format } => mark::hide_all(&places, format)?,
+        Plan::Opaque { directories, format } => mark::make_all_opaque(&directories, format)?,
+        Plan::Remove { places } => mark::remove_all(&places)?,
+        Plan::List { directory, style } => report::marks(&list::list(&directory)?, style)?,
+        Plan::Diff { upper, lowers, style } => report::changes(&diff::diff(&upper, &lowers)?, style)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

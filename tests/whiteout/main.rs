@@ -1,0 +1,9 @@
+//! whiteout, looked at from outside: through the files it makes, and through real overlays.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // set-up of tests
+
+#[path = "../common/mod.rs"]
+mod common;
+mod diff;
+mod marks;
+mod place;
+mod usage;

@@ -1,0 +1,142 @@
+//! Directories of a layer, held open: everything in them is reached through the descriptor.
+//!
+//! A layer's links, devices and pipes come from strangers: no link is followed, and
+//! nothing but directories and regular files is ever opened.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use common::{During as _, Error, Result};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{FileStat, Mode, fstatat};
+use xattr::FileExt as _;
+
+/// A directory that is open for reading.
+#[derive(Debug)]
+pub struct Directory {
+    fd: File,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Opens `path`, an operand, which we trust: a link there is followed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fd = openat(AT_FDCWD, path, DIRECTORY, Mode::empty()).during("open the directory", path)?;
+        Ok(Self { fd: File::from(fd), path: path.to_owned() })
+    }
+
+    /// Opens the directory `name` in this one; a link there is an error.
+    pub fn child(&self, name: &OsStr) -> Result<Self> {
+        let path = self.path.join(name);
+        let fd = openat(&self.fd, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())
+            .during("open the directory", &path)?;
+        Ok(Self { fd: File::from(fd), path })
+    }
+
+    /// The directory as its operand names it, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names in it, in no order.
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        let read = || -> nix::Result<Vec<OsString>> {
+            // A descriptor of its own, for reading moves the position.
+            let mut stream = Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
+            let mut names = Vec::new();
+            for entry in stream.iter() {
+                let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+                if name != "." && name != ".." {
+                    names.push(name);
+                }
+            }
+            Ok(names)
+        };
+        read().during("read the directory", &self.path)
+    }
+
+    /// What is at `name`, if anything; a link is itself.
+    pub fn stat(&self, name: &OsStr) -> Result<Option<FileStat>> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            // A name over the limit of the filesystem cannot be there either.
+            Err(Errno::ENOENT | Errno::ENAMETOOLONG) => Ok(None),
+            result => result.map(Some).during("look at", self.path.join(name)),
+        }
+    }
+
+    /// The directory's own attribute `attribute`, if it has it.
+    pub fn attribute(&self, attribute: &str) -> Result<Option<Vec<u8>>> {
+        if_supported(self.fd.get_xattr(attribute)).during("read its attributes", &self.path)
+    }
+
+    /// Sets the directory's own attribute.
+    pub fn set_attribute(&self, attribute: &str, value: &[u8]) -> Result<()> {
+        self.fd.set_xattr(attribute, value).map_err(|why| attribute_error(attribute, &self.path, why))
+    }
+
+    /// Takes an attribute off the directory.
+    pub fn remove_attribute(&self, attribute: &str) -> Result<()> {
+        self.fd.remove_xattr(attribute).map_err(|why| attribute_error(attribute, &self.path, why))
+    }
+
+    /// The names of the directory's own attributes.
+    pub fn attribute_names(&self) -> Result<Vec<OsString>> {
+        let names = if_supported(self.fd.list_xattr().map(Some)).during("read its attributes", &self.path)?;
+        Ok(names.into_iter().flatten().collect())
+    }
+
+    /// A path to `name` for calls that take no descriptor: what the descriptor is open on is
+    /// meant, whatever has been renamed since.
+    pub fn procfs_path(&self, name: &OsStr) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd())).join(name)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A filesystem without attributes has none set.
+pub fn if_supported<T>(result: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(None),
+        result => result,
+    }
+}
+
+/// Why an attribute could not be changed, and what to do about it.
+pub fn attribute_error(attribute: &str, path: &Path, why: io::Error) -> Error {
+    let hint = match why.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EOPNOTSUPP) if attribute.starts_with("user.") => Some(
+            "this filesystem has no user attributes here (tmpfs has them from Linux 6.6); use another one",
+        ),
+        Some(Errno::EOPNOTSUPP) => Some("this filesystem has no trusted attributes; use another one"),
+        Some(Errno::EPERM) if attribute.starts_with("trusted.") => {
+            Some("trusted attributes need CAP_SYS_ADMIN on the machine itself; use --format userxattr")
+        }
+        _ => None,
+    };
+    Error::new(format!("set {attribute}"), path, why).or_hint(hint)
+}
+
+/// Raises the limit of open files to the most that we may have: a walk holds one open
+/// for each directory on its way, in each layer.
+pub fn allow_many_open() -> Result<()> {
+    let step = "raise the limit of open files";
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).during(step, "")?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).during(step, "")?;
+    }
+    Ok(())
+}
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);

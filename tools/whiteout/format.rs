@@ -1,0 +1,81 @@
+//! The formats in which layers record deletions.
+//!
+//! Sources: the kernel's Documentation/filesystems/overlayfs.rst ("whiteouts and opaque
+//! directories", "Nesting overlayfs mounts", "User xattr") and the OCI image specification's
+//! layer.md ("Whiteouts").
+
+use std::os::unix::fs::MetadataExt as _;
+
+use clap::ValueEnum;
+use common::{During as _, Result, procfs};
+
+/// How a layer says that something is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Character device 0:0, and the attribute trusted.overlay.opaque: as overlay writes it
+    Overlay,
+    /// Character device 0:0, and user.overlay.opaque: as overlay writes it with userxattr
+    Userxattr,
+    /// An empty file with user.overlay.whiteout, and user.overlay.opaque: for lower layers, Linux 6.7
+    Xattr,
+    /// Files named .wh.NAME, and .wh..wh..opq: as in OCI image layers, and in AUFS
+    Oci,
+}
+
+/// What an OCI whiteout's name begins with.
+pub const PREFIX: &str = ".wh.";
+/// The OCI mark of an opaque directory.
+pub const OPAQUE_NAME: &str = ".wh..wh..opq";
+/// What AUFS's own bookkeeping begins with, such as `.wh..wh.plnk`; it hides nothing.
+pub const AUFS_PREFIX: &str = ".wh..wh.";
+/// What overlay's own attributes begin with, for root and with `userxattr`.
+pub const ATTRIBUTE_PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
+/// Marks an empty file as a whiteout.
+pub const WHITEOUT_ATTRIBUTE: &str = "user.overlay.whiteout";
+/// The value of an opaque directory's attribute.
+pub const OPAQUE: &[u8] = b"y";
+/// The value, of the same attribute, for a directory in which overlay is to look for empty files
+/// that are whiteouts; without it a listing shows them (Linux 6.8, and stable 6.7).
+pub const HAS_WHITEOUTS: &[u8] = b"x";
+
+impl Format {
+    /// What an overlay that this user can mount writes: without privilege over the whole machine
+    /// it has to be mounted with `userxattr`.
+    pub fn of_host() -> Result<Self> {
+        Ok(if is_privileged()? { Self::Overlay } else { Self::Userxattr })
+    }
+
+    /// The format's name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Userxattr => "userxattr",
+            Self::Xattr => "xattr",
+            Self::Oci => "oci",
+        }
+    }
+
+    /// The attribute that makes a directory opaque, where the format has one.
+    pub fn opaque_attribute(self) -> Option<&'static str> {
+        match self {
+            Self::Overlay => Some("trusted.overlay.opaque"),
+            Self::Userxattr | Self::Xattr => Some("user.overlay.opaque"),
+            Self::Oci => None,
+        }
+    }
+}
+
+/// Whether we have CAP_SYS_ADMIN in the machine's first user namespace, which `trusted.*`
+/// attributes need (xattr(7)).
+fn is_privileged() -> Result<bool> {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    /// PROC_USER_INIT_INO of the kernel's include/linux/proc_ns.h.
+    const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+    let effective = procfs::status(std::process::id() as i32, "CapEff")?;
+    if u64::from_str_radix(&effective, 16).unwrap_or(0) & CAP_SYS_ADMIN == 0 {
+        return Ok(false);
+    }
+    let namespace = "/proc/self/ns/user";
+    Ok(std::fs::metadata(namespace).during("look at the user namespace", namespace)?.ino()
+        == FIRST_USER_NAMESPACE)
+}

@@ -1,0 +1,220 @@
+//! Making and removing marks, all of those asked for or none.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use common::undo::Undo;
+use common::{During as _, Error, Result, trace};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, mknodat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::directory::{self, Directory};
+use crate::format::{self, Format};
+use crate::listing::{self, Listing, Reading};
+use crate::node;
+use crate::plan::Place;
+
+/// Takes one step back when dropped.
+type Guard<'a> = Undo<Box<dyn FnOnce() + 'a>>;
+
+/// Makes a whiteout at each place.
+pub fn hide_all(places: &[Place], format: Format) -> Result<()> {
+    let directories = places.iter().map(parent_of).collect::<Result<Vec<_>>>()?;
+    let mut made: Vec<Guard<'_>> = Vec::new();
+    for (directory, place) in directories.iter().zip(places) {
+        trace::step(format_args!("make a whiteout ({}) at {}", format.name(), place.path().display()));
+        make_whiteout(directory, &place.name, format)?;
+        made.push(Undo::new(Box::new(move || drop(remove_whiteout(directory, &place.name, format)))));
+    }
+    made.into_iter().for_each(Undo::keep);
+    Ok(())
+}
+
+/// Makes each directory opaque.
+pub fn make_all_opaque(paths: &[PathBuf], format: Format) -> Result<()> {
+    let directories = paths.iter().map(|path| Directory::open(path)).collect::<Result<Vec<_>>>()?;
+    let mut made: Vec<Guard<'_>> = Vec::new();
+    for directory in &directories {
+        if is_opaque(directory, format)? {
+            continue;
+        }
+        trace::step(format_args!("make {} opaque ({})", directory.path().display(), format.name()));
+        make_opaque(directory, format)?;
+        made.push(Undo::new(Box::new(move || drop(remove_opaque(directory, format)))));
+    }
+    made.into_iter().for_each(Undo::keep);
+    Ok(())
+}
+
+/// Takes the marks at each place away.
+pub fn remove_all(places: &[Place]) -> Result<()> {
+    let marks = places.iter().map(Found::at).collect::<Result<Vec<_>>>()?;
+    let mut removed: Vec<Guard<'_>> = Vec::new();
+    for mark in &marks {
+        trace::step(format_args!("remove the mark of {}", mark.place().display()));
+        mark.remove()?;
+        removed.push(Undo::new(Box::new(move || drop(mark.make()))));
+    }
+    removed.into_iter().for_each(Undo::keep);
+    Ok(())
+}
+
+fn parent_of(place: &Place) -> Result<Directory> {
+    Directory::open(&place.directory).map_err(|error| {
+        let missing = error.errno() == Some(Errno::ENOENT);
+        error.or_hint(
+            missing.then_some("make the directory first, with the mode and owner it has in the layer below"),
+        )
+    })
+}
+
+/// A mark that is there.
+enum Found {
+    Whiteout { directory: Directory, name: OsString, format: Format },
+    Opaque { directory: Directory, format: Format },
+}
+
+impl Found {
+    fn at(place: &Place) -> Result<Self> {
+        let directory = parent_of(place)?;
+        let Listing { nodes, whiteouts, .. } = Listing::read(&directory, Reading::ALL)?;
+        if let Some(&format) = whiteouts.get(&place.name) {
+            return Ok(Self::Whiteout { directory, name: place.name.clone(), format });
+        }
+        if nodes.get(&place.name).is_some_and(node::is_directory) {
+            let directory = directory.child(&place.name)?;
+            if let Some(format) = Listing::read(&directory, Reading::ALL)?.opaque {
+                return Ok(Self::Opaque { directory, format });
+            }
+        }
+        Err(Error::new("remove the mark", place.path(), "neither a whiteout nor an opaque directory")
+            .hint("'whiteout list' shows what a layer hides"))
+    }
+
+    fn place(&self) -> PathBuf {
+        match self {
+            Self::Whiteout { directory, name, .. } => directory.path().join(name),
+            Self::Opaque { directory, .. } => directory.path().to_owned(),
+        }
+    }
+
+    fn remove(&self) -> Result<()> {
+        match self {
+            Self::Whiteout { directory, name, format } => remove_whiteout(directory, name, *format),
+            Self::Opaque { directory, format } => remove_opaque(directory, *format),
+        }
+    }
+
+    fn make(&self) -> Result<()> {
+        match self {
+            Self::Whiteout { directory, name, format } => make_whiteout(directory, name, *format),
+            Self::Opaque { directory, format } => make_opaque(directory, *format),
+        }
+    }
+}
+
+/// Makes a whiteout of `name`.
+pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
+    let path = directory.path().join(name);
+    match format {
+        Format::Overlay | Format::Userxattr => {
+            // Overlay's own have no permissions either. From Linux 5.8 on any user may make one.
+            mknodat(directory, name, SFlag::S_IFCHR, Mode::empty(), 0)
+                .map_err(|errno| Error::new(STEP, &path, errno).or_hint(device_hint(errno)))
+        }
+        Format::Xattr => make_whiteout_file(directory, name),
+        Format::Oci => make_file(directory, &mark_name(name)).map(drop).during(STEP, &path),
+    }
+}
+
+/// Removes the whiteout of `name`.
+pub fn remove_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
+    let mark = if format == Format::Oci { mark_name(name) } else { name.to_owned() };
+    unlink(directory, &mark)?;
+    if format == Format::Xattr && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr) {
+        forget_whiteout_files(directory)?;
+    }
+    Ok(())
+}
+
+/// Makes the directory opaque.
+pub fn make_opaque(directory: &Directory, format: Format) -> Result<()> {
+    match format.opaque_attribute() {
+        Some(attribute) => directory.set_attribute(attribute, format::OPAQUE),
+        None => {
+            make_file(directory, OsStr::new(format::OPAQUE_NAME))
+                .during("make it opaque", directory.path())?;
+            Ok(())
+        }
+    }
+}
+
+/// Lets the directory show again what lower layers have in it.
+pub fn remove_opaque(directory: &Directory, format: Format) -> Result<()> {
+    match format.opaque_attribute() {
+        Some(attribute) => directory.remove_attribute(attribute),
+        None => unlink(directory, OsStr::new(format::OPAQUE_NAME)),
+    }
+}
+
+fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
+    match format.opaque_attribute() {
+        Some(attribute) => Ok(directory.attribute(attribute)?.as_deref() == Some(format::OPAQUE)),
+        None => Ok(directory.stat(OsStr::new(format::OPAQUE_NAME))?.is_some()),
+    }
+}
+
+/// An empty file with the attribute, in a directory that says that it holds such files.
+fn make_whiteout_file(directory: &Directory, name: &OsStr) -> Result<()> {
+    use xattr::FileExt as _;
+    let path = directory.path().join(name);
+    let file = std::fs::File::from(make_file(directory, name).during(STEP, &path)?);
+    let unmake = Undo::new(|| drop(unlink(directory, name)));
+    file.set_xattr(format::WHITEOUT_ATTRIBUTE, format::OPAQUE)
+        .map_err(|why| directory::attribute_error(format::WHITEOUT_ATTRIBUTE, &path, why))?;
+    // An opaque directory keeps its mark: what it hides includes the name.
+    if listing::opaque_attribute(directory)?.is_none() {
+        directory.set_attribute(USER_OPAQUE, format::HAS_WHITEOUTS)?;
+    }
+    unmake.keep();
+    Ok(())
+}
+
+/// Takes back what the last whiteout that is an empty file needed.
+fn forget_whiteout_files(directory: &Directory) -> Result<()> {
+    if directory.attribute(USER_OPAQUE)?.as_deref() == Some(format::HAS_WHITEOUTS) {
+        directory.remove_attribute(USER_OPAQUE)?;
+    }
+    Ok(())
+}
+
+fn make_file(directory: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
+    openat(directory, name, flags, Mode::from_bits_truncate(0o644))
+}
+
+fn unlink(directory: &Directory, name: &OsStr) -> Result<()> {
+    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).during("remove", directory.path().join(name))
+}
+
+fn mark_name(name: &OsStr) -> OsString {
+    let mut mark = OsString::from(format::PREFIX);
+    mark.push(name);
+    mark
+}
+
+fn device_hint(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::EEXIST => Some("the layer itself has this; remove it first, or make a directory opaque"),
+        Errno::EPERM => {
+            Some("an overlay stores no whiteouts of this format; use --format xattr or oci there")
+        }
+        _ => None,
+    }
+}
+
+const STEP: &str = "make a whiteout";
+const USER_OPAQUE: &str = "user.overlay.opaque";

@@ -1,0 +1,141 @@
+//! What is to be done, as checked plain data.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use common::{Error, Result};
+
+use crate::cli::{Cli, Operation, Printed, Written};
+use crate::format::{self, Format};
+use crate::report::Style;
+
+/// One operation with all that it needs.
+#[derive(Debug)]
+pub enum Plan {
+    /// Make whiteouts.
+    Create { places: Vec<Place>, format: Format },
+    /// Make directories opaque.
+    Opaque { directories: Vec<PathBuf>, format: Format },
+    /// Take marks away.
+    Remove { places: Vec<Place> },
+    /// Print the marks of a layer.
+    List { directory: PathBuf, style: Style },
+    /// Print the changes of a layer.
+    Diff { upper: PathBuf, lowers: Vec<PathBuf>, style: Style },
+}
+
+/// A name in a directory; whether something is there does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The name in it: neither `.` nor `..`, and without a slash.
+    pub name: OsString,
+}
+
+impl Plan {
+    /// Checks what was typed.
+    pub fn from_cli(cli: Cli) -> Result<Self> {
+        let Cli { operation } = cli;
+        Ok(match operation {
+            Operation::Create { written, path } => {
+                let format = format_of(written)?;
+                let places = places(&path)?;
+                places.iter().try_for_each(|place| check_name(place, format))?;
+                Self::Create { places, format }
+            }
+            Operation::Opaque { written, dir } => {
+                Self::Opaque { directories: dir, format: format_of(written)? }
+            }
+            Operation::Remove { path } => Self::Remove { places: places(&path)? },
+            Operation::List { printed, dir } => Self::List { directory: dir, style: style_of(&printed) },
+            Operation::Diff { upper, lower, printed } => {
+                Self::Diff { upper, lowers: lower, style: style_of(&printed) }
+            }
+        })
+    }
+}
+
+fn format_of(written: Written) -> Result<Format> {
+    let Written { format } = written;
+    format.map_or_else(Format::of_host, Ok)
+}
+
+fn style_of(printed: &Printed) -> Style {
+    match printed {
+        Printed { json: true, .. } => Style::Json,
+        Printed { null: true, .. } => Style::Nul,
+        Printed { .. } => Style::Text,
+    }
+}
+
+fn places(paths: &[PathBuf]) -> Result<Vec<Place>> {
+    paths.iter().map(|path| Place::of(path)).collect()
+}
+
+/// A name that the format could not tell from its own marks.
+fn check_name(place: &Place, format: Format) -> Result<()> {
+    let name = &place.name;
+    if format == Format::Oci && name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
+        let why = "names that begin with .wh. are marks themselves in this format";
+        return Err(Error::new("make a whiteout", place.path(), why)
+            .hint("give the name that is to be hidden, without .wh."));
+    }
+    if format == Format::Oci && name.len() + format::PREFIX.len() > 255 {
+        return Err(Error::new("make a whiteout", place.path(), "the name is too long to bear .wh. as well"));
+    }
+    Ok(())
+}
+
+impl Place {
+    /// The place that `path` names.
+    fn of(path: &Path) -> Result<Self> {
+        match path.components().next_back() {
+            Some(Component::Normal(name)) => Ok(Self {
+                directory: match path.parent() {
+                    Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                    _ => PathBuf::from("."),
+                },
+                name: name.to_owned(),
+            }),
+            _ => Err(Error::new("read a path", path, "it does not end in a name")),
+        }
+    }
+
+    /// The place as one path, for messages.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_directory_and_a_name() {
+        for (path, directory, name) in
+            [("a/b", "a", "b"), ("b", ".", "b"), ("/b", "/", "b"), ("a/b/", "a", "b"), ("../b", "..", "b")]
+        {
+            let place = Place::of(Path::new(path)).unwrap();
+            assert_eq!(place, Place { directory: directory.into(), name: name.into() }, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_refused() {
+        for path in ["", "/", ".", "..", "a/.."] {
+            assert!(Place::of(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn oci_marks_cannot_hide_oci_marks() {
+        let place = Place::of(Path::new("d/.wh.x")).unwrap();
+        assert!(check_name(&place, Format::Oci).is_err());
+        assert!(check_name(&place, Format::Overlay).is_ok());
+        let place = Place::of(Path::new(&"n".repeat(252))).unwrap();
+        assert!(check_name(&place, Format::Oci).is_err());
+    }
+}
