@@ -56,7 +56,7 @@ fn names_with_separators_spaces_and_any_bytes_are_taken_as_they_are() {
         let name = OsString::from_vec(name.to_vec());
         let layer = scene.path("").join(&name);
         std::fs::create_dir(&layer).unwrap();
-        std::fs::write(layer.join("file"), &name.as_encoded_bytes()).unwrap();
+        std::fs::write(layer.join("file"), name.as_encoded_bytes()).unwrap();
         union.arg("-l").arg(name);
     }
     scene.file("a:b/other", "!");

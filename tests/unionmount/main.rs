@@ -15,7 +15,7 @@ use common::Scene;
 
 /// Runs a script as root of a mount namespace of its own.
 fn private(scene: &Scene, script: &str) -> Assert {
-    scene.sh(&format!("exec unshare --mount sh -ec \"$SCRIPT\"")).env("SCRIPT", script).assert()
+    scene.sh("exec unshare --mount sh -ec \"$SCRIPT\"").env("SCRIPT", script).assert()
 }
 
 /// Runs a script as an ordinary user who is root of a user and mount namespace of its own.

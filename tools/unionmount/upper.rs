@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::error::During as _;
-use common::undo::Undo;
 use common::{Error, Result, trace};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
@@ -29,7 +28,7 @@ pub struct Upper {
 /// Directories that we made: removed again when dropped, the last first, unless kept.
 #[derive(Default)]
 struct Made {
-    undo: RefCell<Vec<Undo<Box<dyn FnOnce()>>>>,
+    directories: RefCell<Vec<PathBuf>>,
 }
 
 impl Upper {
@@ -68,27 +67,21 @@ impl Upper {
 
     /// Lets what was made stand.
     pub fn keep(self) {
-        for made in self.made.undo.take() {
-            made.keep();
-        }
+        self.made.directories.take();
     }
 }
 
 impl Made {
     fn push(&self, path: &Path) {
-        let path = path.to_owned();
-        // With all that is in it: the kernel's own work/, and what this run put there.
-        let remove = move || {
-            let _ = std::fs::remove_dir_all(path);
-        };
-        self.undo.borrow_mut().push(Undo::new(Box::new(remove)));
+        self.directories.borrow_mut().push(path.to_owned());
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        while let Some(last) = self.undo.get_mut().pop() {
-            drop(last);
+        for path in self.directories.take().iter().rev() {
+            // With all that is in it: the kernel's own work/, and what this run put there.
+            let _ = std::fs::remove_dir_all(path);
         }
     }
 }
