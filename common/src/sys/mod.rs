@@ -14,6 +14,7 @@ pub mod net;
 pub mod pidfd;
 pub mod signal;
 pub mod startup;
+pub mod statx;
 pub mod uts;
 pub mod wait;
 

@@ -1,0 +1,139 @@
+//! One overlay by mount(2) and an option string: kernels before 6.7.
+//!
+//! The string has a page's room, 4,095 bytes. Where the layers' paths need more, we go to
+//! /proc/self/fd and call each layer by its descriptor's number.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use common::error::During as _;
+use common::sys::mount::{Reach, clone_tree};
+use common::undo::Undo;
+use common::{Error, Result};
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, fchdir};
+
+use crate::layer::Layer;
+use crate::overlay::Overlay;
+use crate::scratch::Scratch;
+
+/// Makes it in the scratch, and returns a detached clone.
+pub fn mount(overlay: &Overlay<'_>, scratch: &Scratch) -> Result<OwnedFd> {
+    let stage = c"stage";
+    let root = scratch.path().ok_or_else(|| {
+        Error::new("mount overlay", overlay.place, "this kernel takes neither lowerdir+ nor a detached layer")
+    })?;
+    let path = root.join("stage");
+    if !path.exists() {
+        scratch.directory(stage)?;
+    }
+    let options = options(overlay, by_path);
+    if options.len() < PAGE {
+        mount_options(overlay, &path, &options)?;
+    } else {
+        let _back = in_directory_of_descriptors()?;
+        mount_options(overlay, &path, &self::options(overlay, by_number))?;
+    }
+    let _unstage = Undo::new(|| {
+        let _ = umount2(&path, MntFlags::MNT_DETACH);
+    });
+    scratch
+        .open(stage)
+        .and_then(|mounted| clone_tree(mounted.as_fd(), Reach::One))
+        .during("clone the overlay", overlay.place)
+}
+
+/// A page, with the NUL at its end.
+const PAGE: usize = 4096;
+
+fn mount_options(overlay: &Overlay<'_>, path: &std::path::Path, options: &OsStr) -> Result<()> {
+    if options.len() >= PAGE {
+        return Err(Error::new(
+            "mount overlay",
+            overlay.place,
+            format!("{} layers do not fit the option string of this kernel", overlay.lowers.len()),
+        )
+        .hint("Linux 6.7 takes layers one by one"));
+    }
+    nix::mount::mount(Some("unionmount"), path, Some("overlay"), MsFlags::empty(), Some(options))
+        .map_err(|errno| overlay.failed(errno, errno.desc()))
+}
+
+/// `lowerdir=TOP:…:BOTTOM,upperdir=…,workdir=…` and the flags.
+fn options(overlay: &Overlay<'_>, name: fn(&Layer) -> Vec<u8>) -> OsString {
+    let lowers: Vec<Vec<u8>> = overlay.lowers.iter().rev().map(|layer| name(layer)).collect();
+    let mut text = [b"lowerdir=".to_vec(), lowers.join(&b':')].concat();
+    if let Some((upper, work)) = overlay.writable {
+        text.extend([b",upperdir=", &name(upper)[..], b",workdir=", &name(work)].concat());
+    }
+    for flag in overlay.flags {
+        text.extend([b",", flag.as_bytes()].concat());
+    }
+    OsString::from_vec(text)
+}
+
+/// With a backslash before what separates layers or options (Documentation/filesystems/overlayfs.rst).
+fn by_path(layer: &Layer) -> Vec<u8> {
+    match layer.reachable_path() {
+        Some(path) => escaped(path.as_os_str().as_bytes()),
+        None => layer.path_by_descriptor().into_bytes(),
+    }
+}
+
+fn by_number(layer: &Layer) -> Vec<u8> {
+    layer.fd().as_raw_fd().to_string().into_bytes()
+}
+
+fn escaped(path: &[u8]) -> Vec<u8> {
+    let escape = |&byte: &u8| if b"\\:,".contains(&byte) { vec![b'\\', byte] } else { vec![byte] };
+    path.iter().flat_map(escape).collect()
+}
+
+/// Makes /proc/self/fd the working directory until the value is dropped.
+fn in_directory_of_descriptors() -> Result<impl Drop> {
+    let here = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).during("open", ".")?;
+    chdir("/proc/self/fd").during("go to", "/proc/self/fd")?;
+    Ok(Undo::new(move || {
+        let _ = fchdir(&here);
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn layer(path: &str) -> Layer {
+        Layer::named(path.into(), std::fs::File::open("/").unwrap().into())
+    }
+
+    fn by_its_name(layer: &Layer) -> Vec<u8> {
+        escaped(layer.path().as_os_str().as_bytes())
+    }
+
+    #[test]
+    fn what_separates_layers_and_options_is_escaped() {
+        let (bottom, top, upper, work) = (layer("/a:b"), layer("/c,d"), layer("/e\\f"), layer("/w"));
+        let overlay = Overlay {
+            place: Path::new("/m"),
+            lowers: vec![&bottom, &top],
+            writable: Some((&upper, &work)),
+            flags: &[c"userxattr".to_owned()],
+        };
+        assert_eq!(
+            options(&overlay, by_its_name),
+            "lowerdir=/c\\,d:/a\\:b,upperdir=/e\\\\f,workdir=/w,userxattr"
+        );
+    }
+
+    #[test]
+    fn five_hundred_numbers_fit_a_page() {
+        let bottom = layer("/a");
+        let overlay =
+            Overlay { place: Path::new("/m"), lowers: vec![&bottom; 500], writable: None, flags: &[] };
+        assert!(options(&overlay, by_number).len() < PAGE);
+    }
+}

@@ -1,0 +1,60 @@
+//! A stage of a pipeline: the union is mounted inside the container of a record.
+
+use std::path::Path;
+
+use common::namespace::{self, NamespaceKind};
+use common::process::Process;
+use common::record::Record;
+use common::{Error, Result, trace};
+use nix::unistd::{Gid, Uid, setresgid, setresuid};
+
+use crate::plan::Stack;
+use crate::union::Union;
+
+/// Reads the record, mounts in its container (or here, where it names none) and prints it.
+pub fn stage(file: &Path, stack: &Stack) -> Result<()> {
+    let mut record = Record::read(file)?;
+    match record.process_if_any()? {
+        None => step(&mut record, stack),
+        Some(process) => enter(&process)
+            .and_then(|()| step(&mut record, stack))
+            .map_err(|error| still_running(error, &process)),
+    }
+}
+
+fn step(record: &mut Record, stack: &Stack) -> Result<()> {
+    let union = Union::mount(stack)?;
+    record.set_rootfs(union.rootfs());
+    record.write()?;
+    union.keep();
+    Ok(())
+}
+
+/// Enters the container's mount namespace, and its user namespace, as its root.
+fn enter(process: &Process) -> Result<()> {
+    let kinds: Vec<_> = namespace::differing(process)?
+        .into_iter()
+        .filter(|kind| matches!(kind, NamespaceKind::User | NamespaceKind::Mount))
+        .collect();
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    trace::step(format_args!("enter the namespaces of {process} ({})", names.join(", ")));
+    namespace::enter(process, &kinds)?;
+    if kinds.contains(&NamespaceKind::User) {
+        // Our own ids may have none there, and then we could make no file. Where 0 is not
+        // mapped, ours has to do.
+        let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+        let _ = setresgid(group, group, group);
+        let _ = setresuid(root, root, root);
+    }
+    Ok(())
+}
+
+/// A pipeline that breaks leaves the container's PID 1 behind: the user must know.
+fn still_running(error: Error, process: &Process) -> Error {
+    let stop = format!("the container's PID 1 still runs: 'kill -KILL {}' stops it", process.pid());
+    let hint = match error.hint_text() {
+        Some(hint) => format!("{hint}; {stop}"),
+        None => stop,
+    };
+    error.hint(hint)
+}
