@@ -8,6 +8,7 @@ use common::{During as _, Error, Result, sys, trace};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
+use nix::sys::prctl;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, setgid, setgroups, sethostname, setuid};
 use std::os::fd::AsFd as _;
@@ -73,9 +74,11 @@ fn mount_proc(directory: &Path) -> Result<()> {
 
 /// Groups before the group, the group before the user: each step takes away the right to the one before.
 fn become_user(plan: &Inside) -> Result<()> {
+    // A change of user clears it (prctl(2)), and the child must die with its parent still.
+    let death_signal = prctl::get_pdeathsig().during("read", "parent-death signal")?;
     if plan.keep_caps {
         // Else the change of user would clear them (capabilities(7)).
-        nix::sys::prctl::set_keepcaps(true).during("keep the capabilities", "prctl")?;
+        prctl::set_keepcaps(true).during("keep the capabilities", "prctl")?;
     }
     if let Some(gid) = plan.gid {
         trace::step(format_args!("leave all supplementary groups, become group {gid}"));
@@ -94,7 +97,7 @@ fn become_user(plan: &Inside) -> Result<()> {
         trace::step("make the capabilities ambient");
         make_ambient()?;
     }
-    Ok(())
+    prctl::set_pdeathsig(death_signal).during("set again", "parent-death signal")
 }
 
 /// Where setgroups(2) is denied there is nothing to leave that the kernel would let us.

@@ -1,0 +1,121 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser};
+use common::chain::ChainArgs;
+
+/// Run COMMAND in the namespaces of a running process or container
+#[derive(Parser, Debug)]
+#[command(
+    name = "nsenter-lite",
+    override_usage = "nsenter-lite [OPTIONS] (-t PID | --from FILE) [-- COMMAND [ARG...]]",
+    group(ArgGroup::new("whom").args(["target", "from"]).required(true)),
+    after_help = "Without options that say what to enter: all that differs, root, cgroup and working directory.\n\n\
+        Example: a shell in a container that 'unshare-lite --detach | … > demo.json' has built\n  \
+        nsenter-lite --from demo.json -- /bin/sh"
+)]
+pub(crate) struct Cli {
+    /// The process to join
+    #[arg(short, long, value_name = "PID", allow_negative_numbers = true)]
+    pub target: Option<i32>,
+    /// Join PID 1 of the container in this record, '-' for standard input
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub enter: EnterArgs,
+    #[command(flatten)]
+    pub become_: BecomeArgs,
+    /// Print the target's namespaces beside the caller's
+    #[arg(long, conflicts_with = "command")]
+    pub list: bool,
+    /// Print the list as JSON
+    #[arg(long, requires = "list")]
+    pub json: bool,
+    #[command(flatten)]
+    pub chain: ChainArgs,
+}
+
+/// Each `None` where not given, `Some(None)` for the target's, `Some(Some(FILE))` for that file's.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What to enter (the target's, or FILE's)")]
+pub(crate) struct EnterArgs {
+    /// Mount namespace
+    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub mount: Option<Option<PathBuf>>,
+    /// UTS namespace
+    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub uts: Option<Option<PathBuf>>,
+    /// IPC namespace
+    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub ipc: Option<Option<PathBuf>>,
+    /// Network namespace
+    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub net: Option<Option<PathBuf>>,
+    /// PID namespace
+    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub pid: Option<Option<PathBuf>>,
+    /// User namespace
+    #[arg(short = 'U', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub user: Option<Option<PathBuf>>,
+    /// Cgroup namespace
+    #[arg(short = 'C', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub cgroup: Option<Option<PathBuf>>,
+    /// Time namespace
+    #[arg(short = 'T', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub time: Option<Option<PathBuf>>,
+    /// Root directory
+    #[arg(short, long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub root: Option<Option<PathBuf>>,
+    /// Working directory
+    #[arg(short = 'w', long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub wd: Option<Option<PathBuf>>,
+    /// Working directory, looked up inside
+    #[arg(short = 'W', long, value_name = "DIR", conflicts_with = "wd")]
+    pub wdns: Option<PathBuf>,
+    /// The target's cgroup
+    #[arg(short = 'c', long)]
+    pub join_cgroup: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Who and how")]
+pub(crate) struct BecomeArgs {
+    /// Take the target's environment
+    #[arg(short, long)]
+    pub env: bool,
+    /// Become this user (0 where a user namespace is entered)
+    #[arg(short = 'S', long, value_name = "UID")]
+    pub setuid: Option<u32>,
+    /// Become this group, and leave all supplementary groups
+    #[arg(short = 'G', long, value_name = "GID")]
+    pub setgid: Option<u32>,
+    /// Stay the same user and groups in a user namespace
+    #[arg(long, conflicts_with_all = ["setuid", "setgid"])]
+    pub preserve_credentials: bool,
+    /// Do not fork: COMMAND stays in the caller's PID namespace, and its children are in the target's
+    #[arg(short = 'F', long)]
+    pub no_fork: bool,
+    /// With a record: impose nothing of what pivot imposed on the container
+    #[arg(long, requires = "from")]
+    pub privileged: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        common::app::command::<Cli>().debug_assert();
+    }
+
+    #[test]
+    fn short_letters_combine_as_util_linux_has_them() {
+        let cli =
+            Cli::try_parse_from(["nsenter-lite", "-t", "7", "-muinpUCT", "-r", "-w=/x", "--", "sh"]).unwrap();
+        assert_eq!(cli.target, Some(7));
+        assert_eq!(cli.enter.time, Some(None));
+        assert_eq!(cli.enter.wd, Some(Some("/x".into())));
+    }
+}

@@ -1,0 +1,192 @@
+//! What is meant: the arguments, checked, with every file that they name opened, since
+//! its name may mean another file, or nothing, once we are inside.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use common::chain::Chain;
+use common::namespace::{self, NamespaceKind};
+use common::process::Process;
+use common::record::{self, Record};
+use common::{During as _, Error, Result};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::cli::{BecomeArgs, Cli, EnterArgs};
+
+/// All that the tool will do.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub target: Process,
+    pub action: Action,
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    List { json: bool },
+    Enter(Box<Entry>),
+}
+
+/// What to enter, and as whom.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Entered together, through the target's pidfd.
+    pub kinds: Vec<NamespaceKind>,
+    /// Entered one by one.
+    pub files: Vec<NamespaceFile>,
+    pub root: Option<OwnedFd>,
+    /// A root inside the entered one: where pivot could only chroot, the namespace's root is not the container's.
+    pub chroot: Option<PathBuf>,
+    pub directory: Directory,
+    pub join_cgroup: bool,
+    pub environment: Option<Vec<CString>>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub fork: bool,
+    pub chain: Chain,
+}
+
+/// A namespace pinned to a file, or any /proc/PID/ns file.
+#[derive(Debug)]
+pub(crate) struct NamespaceFile {
+    pub kind: NamespaceKind,
+    pub path: PathBuf,
+    pub fd: OwnedFd,
+}
+
+/// The working directory to begin in.
+#[derive(Debug)]
+pub(crate) enum Directory {
+    /// As it is, or `/` where the root or the mount namespace changes.
+    Unchanged,
+    /// The target's own, or `/` where that is out of the root's reach.
+    Targets(OwnedFd),
+    /// A directory named by the caller, and seen from outside.
+    Outer(OwnedFd, PathBuf),
+    /// A directory named by the caller, and looked up inside.
+    Inner(PathBuf),
+}
+
+impl Plan {
+    pub(crate) fn new(cli: Cli) -> Result<Self> {
+        let Cli { target, from, enter, become_, list, json, chain } = cli;
+        let record = from.as_deref().map(Record::read).transpose()?;
+        let target = match (&record, target) {
+            (Some(record), _) => record.process()?,
+            (None, Some(pid)) => Process::open(pid)?,
+            (None, None) => return Err(Error::usage("no target: give -t PID or --from FILE")),
+        };
+        refuse_kernel_thread(&target)?;
+        let action = if list {
+            Action::List { json }
+        } else {
+            Action::Enter(Box::new(Entry::new(&target, record.as_ref(), enter, become_, chain.required()?)?))
+        };
+        Ok(Self { target, action })
+    }
+}
+
+impl Entry {
+    fn new(
+        target: &Process,
+        record: Option<&Record>,
+        enter: EnterArgs,
+        who: BecomeArgs,
+        chain: Chain,
+    ) -> Result<Self> {
+        let EnterArgs { mount, uts, ipc, net, pid, user, cgroup, time, root, wd, wdns, join_cgroup } = enter;
+        let BecomeArgs { env, setuid, setgid, preserve_credentials, no_fork, privileged } = who;
+        let asked = [
+            (NamespaceKind::User, user),
+            (NamespaceKind::Mount, mount),
+            (NamespaceKind::Pid, pid),
+            (NamespaceKind::Uts, uts),
+            (NamespaceKind::Ipc, ipc),
+            (NamespaceKind::Net, net),
+            (NamespaceKind::Cgroup, cgroup),
+            (NamespaceKind::Time, time),
+        ];
+        let everything = asked.iter().all(|(_, given)| given.is_none())
+            && root.is_none()
+            && wd.is_none()
+            && wdns.is_none()
+            && !join_cgroup;
+        let differing = namespace::differing(target)?;
+        let is_asked = |kind: &NamespaceKind| everything || asked.contains(&(*kind, Some(None)));
+        let kinds: Vec<_> = differing.into_iter().filter(is_asked).collect();
+        let files = asked.iter().filter_map(|(kind, given)| Some((*kind, given.as_ref()?.as_ref()?)));
+        let files: Vec<_> =
+            files.map(|(kind, path)| NamespaceFile::open(kind, path)).collect::<Result<_>>()?;
+
+        let proc = |what: &str| Path::new("/proc").join(target.pid().to_string()).join(what);
+        let enters_user =
+            kinds.contains(&NamespaceKind::User) || files.iter().any(|file| file.kind == NamespaceKind::User);
+        // As root of the user namespace: the caller's own id may mean nothing there.
+        let by_default = (enters_user && !preserve_credentials).then_some(0);
+        let enters_pid =
+            kinds.contains(&NamespaceKind::Pid) || files.iter().any(|file| file.kind == NamespaceKind::Pid);
+        let root_record = record.and_then(Record::root).filter(|_| !privileged || everything);
+        Ok(Self {
+            root: match root {
+                None if everything => Some(open_directory(&proc("root"))?),
+                None => None,
+                Some(directory) => Some(open_directory(&directory.unwrap_or_else(|| proc("root")))?),
+            },
+            chroot: root_record
+                .filter(|root| everything && root.method == "chroot")
+                .map(|root: record::Root| root.path),
+            directory: match (wd, wdns) {
+                (_, Some(inside)) => Directory::Inner(inside),
+                (Some(Some(outside)), _) => Directory::Outer(open_directory(&outside)?, outside),
+                (Some(None), _) => Directory::Targets(open_directory(&proc("cwd"))?),
+                (None, None) if everything => Directory::Targets(open_directory(&proc("cwd"))?),
+                (None, None) => Directory::Unchanged,
+            },
+            join_cgroup: join_cgroup || everything,
+            environment: env.then(|| read_environment(&proc("environ"))).transpose()?,
+            uid: setuid.or(by_default),
+            gid: setgid.or(by_default),
+            fork: enters_pid && !no_fork,
+            kinds,
+            files,
+            chain,
+        })
+    }
+}
+
+impl NamespaceFile {
+    fn open(kind: NamespaceKind, path: &Path) -> Result<Self> {
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+            .during("open the namespace", path)?;
+        Ok(Self { kind, path: path.to_owned(), fd })
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .during("open the directory", path)
+        .map_err(|error| {
+            let hint = (error.errno() == Some(nix::errno::Errno::EACCES))
+                .then_some("looking into another user's process takes CAP_SYS_PTRACE: be its owner or root");
+            error.or_hint(hint)
+        })
+}
+
+fn read_environment(path: &Path) -> Result<Vec<CString>> {
+    let bytes = fs::read(path).during("read", path)?;
+    let variables = bytes.split(|&byte| byte == 0).filter(|variable| !variable.is_empty());
+    // Split at NUL, so that none is left inside.
+    Ok(variables.filter_map(|variable| CString::new(variable).ok()).collect())
+}
+
+/// A kernel thread shares the machine's own namespaces, and has no program or root of its own to join.
+fn refuse_kernel_thread(target: &Process) -> Result<()> {
+    // It has no memory, so no line of it in status.
+    if common::procfs::status(target.pid(), "VmSize").is_ok() {
+        return Ok(());
+    }
+    target.still_running()?;
+    Err(Error::new("join", target.to_string(), "it is a kernel thread"))
+}
