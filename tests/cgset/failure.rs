@@ -1,0 +1,205 @@
+//! What goes wrong: one clear line, a hint, status 125, and nothing left.
+
+use std::fs;
+
+use crate::common::{Need, Scene, needs, stderr};
+use crate::{control, directory, is_v1};
+
+const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
+
+fn fails(scene: &Scene, args: &[&str], message: &str) {
+    let run = scene.tool("cgset").args(args).assert().code(125).stdout("");
+    let text = stderr(&run);
+    assert!(text.contains(message), "{args:?}: {text}");
+    assert!(text.lines().all(|line| line.starts_with("cgset: ")), "{args:?}: {text}");
+    assert_eq!(text.lines().filter(|line| !line.starts_with("cgset: hint: ")).count(), 1, "{args:?}: {text}");
+}
+
+#[test]
+fn nonsense_is_a_usage_error() {
+    let scene = Scene::new();
+    fails(&scene, &[], "no GROUP given");
+    fails(&scene, &["--no-such-flag"], "--no-such-flag");
+    fails(&scene, &["demo", "--"], "no COMMAND after '--'");
+    fails(&scene, &["demo", "memory.max"], "it holds no '='");
+    fails(&scene, &["demo", "memory.max=lots"], "not a number of bytes");
+    fails(&scene, &["demo", "cpu.max=-1"], "not a number of CPUs");
+    fails(&scene, &["demo", "../x=1"], "not the name of a control file");
+    fails(&scene, &["demo", "cgroup.procs=1"], "not a setting");
+    fails(&scene, &["../demo"], "would lead out");
+    fails(&scene, &["demo", "--pid", "0"], "0");
+    fails(&scene, &["demo", "--rm"], "COMMAND");
+    fails(&scene, &["demo", "--from", "/no/such/file"], "No such file");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_unknown_controller_is_named_beside_those_that_are_there() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    fails(&scene, &[scene.name(), "gpu.max=1"], "no controller gpu");
+    fails(&scene, &[scene.name(), "pids.no_such_file=1"], "this kernel has no such setting");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_failing_value_takes_the_new_group_back() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    // pids.max of more than the kernel's largest PID.
+    let group = format!("{}/a/b", scene.name());
+    fails(&scene, &[&group, "memory.max=64M", "pids.max=99999999999", "--", "true"], "pids.max");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_failing_value_puts_the_old_ones_back() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    scene
+        .tool("cgset")
+        .args([scene.name(), "memory.max=64M", "cpu.max=0.5", "pids.max=7"])
+        .assert()
+        .success();
+    let state = || {
+        [
+            control(&scene, "memory", "memory.max", "memory.limit_in_bytes"),
+            control(&scene, "cpu", "cpu.max", "cpu.cfs_quota_us"),
+            control(&scene, "cpu", "cpu.max", "cpu.cfs_period_us"),
+            control(&scene, "pids", "pids.max", "pids.max"),
+        ]
+    };
+    let before = state();
+    let new = ["memory.max=128M", "cpu.max=30000 60000", "pids.max=9", "pids.max=99999999999"];
+    fails(&scene, &[&[scene.name()][..], &new].concat(), "pids.max");
+    assert_eq!(state(), before);
+}
+
+#[test]
+fn a_command_that_cannot_run_leaves_nothing() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    for (command, status) in [("/no/such/command", 127), ("/etc/passwd", 126)] {
+        for rm in [&[][..], &["--rm"]] {
+            let run = scene.tool("cgset").args(rm).args([scene.name(), "pids.max=9", "--", command]).assert();
+            run.code(status);
+            scene.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn a_command_that_cannot_run_leaves_an_old_group_as_it_was() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").args([scene.name(), "pids.max=9"]).assert().success();
+    scene.tool("cgset").args([scene.name(), "pids.max=8", "--", "/no/such/command"]).assert().code(127);
+    assert_eq!(control(&scene, "pids", "pids.max", "pids.max"), "9");
+}
+
+#[test]
+fn an_ordinary_user_is_told_about_delegation() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let run =
+        scene.user_sh("cgset $G pids.max=9 -- echo ran").env("G", scene.name()).assert().code(125).stdout("");
+    assert!(stderr(&run).contains("Permission denied"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("hint: without root"), "{}", stderr(&run));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_group_with_a_control_files_name_is_refused() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let group = format!("{}/cgroup.procs", scene.name());
+    fails(&scene, &[&group], "File exists");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_group_that_is_not_there_cannot_be_killed_or_removed() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    for act in ["--kill", "--delete"] {
+        fails(&scene, &[scene.name(), act], "no such cgroup");
+    }
+}
+
+#[test]
+fn v2s_rule_against_processes_beside_children_is_explained() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "cgset $G -- cgset ./inner pids.max=5 -- true";
+    let run = scene.sh(script).env("G", scene.name()).assert().code(125);
+    assert!(
+        stderr(&run).contains("hint: cgroup v2 has no processes beside child groups"),
+        "{}",
+        stderr(&run)
+    );
+    assert!(!directory(&scene, "pids").join("inner").exists());
+    // And the other way round: into a group whose children have controllers.
+    scene.tool("cgset").args([&format!("{}/inner", scene.name()), "memory.max=64M"]).assert().success();
+    let run = scene.sh("cgset $G -- true").env("G", scene.name()).assert().code(125);
+    assert!(stderr(&run).contains("join one of the children"), "{}", stderr(&run));
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn controllers_that_were_enabled_for_a_failed_run_are_disabled_again() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").arg(format!("{}/a", scene.name())).assert().success();
+    let subtree_control = directory(&scene, "pids").join("cgroup.subtree_control");
+    assert_eq!(fs::read_to_string(&subtree_control).unwrap().trim(), "");
+    fails(&scene, &[&format!("{}/b", scene.name()), "pids.max=99999999999"], "pids.max");
+    assert_eq!(fs::read_to_string(&subtree_control).unwrap().trim(), "");
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_limit_below_what_is_in_use_is_told_on_v1() {
+    if !needs(&[Need::Root, Need::CgroupV1]) || !is_v1("memory") {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").args([scene.name(), "memory.max=64M", "memory.swap.max=0"]).assert().success();
+    let file = scene.file("held", "");
+    let script = format!(
+        "exec python3 -c 'b=bytearray(32<<20); open(\"{}\",\"w\").write(\"x\"); import time; time.sleep(60)'",
+        file.display()
+    );
+    let mut child = scene
+        .std_sh(&format!("exec cgset {} -- sh -c '{}'", scene.name(), script.replace('\'', "'\\''")))
+        .spawn()
+        .unwrap();
+    crate::eventually("the memory is held", || fs::read_to_string(&file).unwrap() == "x");
+    let run = scene.tool("cgset").args([scene.name(), "memory.max=1M"]).assert().code(125);
+    assert!(stderr(&run).contains("hint: more is in use"), "{}", stderr(&run));
+    assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), (64 << 20).to_string());
+    scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).assert().success();
+    child.wait().unwrap();
+    scene.assert_nothing_left();
+}

@@ -1,0 +1,93 @@
+//! Hosts that are not as usual: other mounts, other namespaces, none at all.
+
+use crate::common::{Need, Scene, needs, stderr, stdout};
+
+const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
+
+/// A shell script in a mount namespace of its own, with `$G` the scene's name.
+fn in_private_mounts(scene: &Scene, script: &str) -> assert_cmd::assert::Assert {
+    scene
+        .sh(&format!("unshare --mount --propagation private sh -ec '{script}'"))
+        .env("G", scene.name())
+        .assert()
+}
+
+#[test]
+fn pid_1_of_a_new_pid_namespace_joins_although_proc_is_the_hosts() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script =
+        "unshare --mount --pid --fork cgset --rm $G pids.max=20 -- sh -c 'cat /proc/self/cgroup; echo $$'";
+    let run = scene.sh(script).env("G", scene.name()).assert().success();
+    assert!(stdout(&run).contains(&format!(":/{}\n", scene.name())), "{}", stdout(&run));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn hierarchies_are_found_at_odd_places() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.dir("odd place/all");
+    let script = "mount --rbind /sys/fs/cgroup \"odd place/all\"
+        umount --recursive --lazy /sys/fs/cgroup
+        cgset --rm $G pids.max=20 -- cat /proc/self/cgroup";
+    let run = in_private_mounts(&scene, script).success();
+    assert!(stdout(&run).contains(&format!(":/{}\n", scene.name())), "{}", stdout(&run));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_hierarchy_that_another_mount_hides_is_not_used() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "mount -t tmpfs decoy /sys/fs/cgroup; cgset $G pids.max=20; ls -A /sys/fs/cgroup";
+    let run = in_private_mounts(&scene, script).code(125).stdout("");
+    assert!(stderr(&run).contains("find the cgroup hierarchies"), "{}", stderr(&run));
+    assert!(scene.cgroups().is_empty());
+}
+
+#[test]
+fn without_any_hierarchy_the_error_says_how_to_mount_one() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let run =
+        in_private_mounts(&scene, "umount --recursive --lazy /sys/fs/cgroup; cgset $G -- true").code(125);
+    assert!(stderr(&run).contains("hint: mount -t cgroup2"), "{}", stderr(&run));
+}
+
+#[test]
+fn read_only_hierarchies_are_an_error_that_says_so() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "grep -o \"/sys/fs/cgroup[^ ]*\" /proc/self/mounts | sort -r |
+        while read m; do mount -o remount,bind,ro $m; done; cgset $G pids.max=20 -- true";
+    let run = in_private_mounts(&scene, script).code(125);
+    assert!(stderr(&run).contains("Read-only file system"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("hint: the cgroup filesystem is mounted read-only"), "{}", stderr(&run));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn in_a_cgroup_namespace_with_its_own_mounts_the_top_is_the_namespaces() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "cgset $G/outer -- unshare --cgroup --mount --propagation private sh -ec '
+        umount /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
+        cgset inner -- cat /proc/self/cgroup; test -d /sys/fs/cgroup/inner'";
+    let run = scene.sh(script).env("G", scene.name()).assert().success();
+    assert_eq!(stdout(&run), "0::/inner\n");
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}

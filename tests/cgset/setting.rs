@@ -1,0 +1,206 @@
+//! KEY=VALUE: what is written, and that it is enforced.
+
+use std::fs;
+
+use crate::common::{Need, Scene, needs, stderr};
+use crate::{control, directory, is_v1};
+
+const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
+
+#[test]
+fn v2s_names_are_set_on_every_host() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    scene
+        .tool("cgset")
+        .args([scene.name(), "memory.max=64M", "pids.max=32", "cpu.max=0.5", "cpu.weight=200"])
+        .assert()
+        .success()
+        .stderr("");
+    assert_eq!(control(&scene, "memory", "memory.max", "memory.limit_in_bytes"), "67108864");
+    assert_eq!(control(&scene, "pids", "pids.max", "pids.max"), "32");
+    if is_v1("cpu") {
+        assert_eq!(control(&scene, "cpu", "", "cpu.cfs_quota_us"), "50000");
+        assert_eq!(control(&scene, "cpu", "", "cpu.cfs_period_us"), "100000");
+        let shares: f64 = control(&scene, "cpu", "", "cpu.shares").parse().unwrap();
+        let l = shares.log2();
+        assert_eq!(10f64.powf((l * l + 125.0 * l) / 612.0 - 7.0 / 34.0).ceil(), 200.0, "runc's formula");
+    } else {
+        assert_eq!(control(&scene, "cpu", "cpu.max", ""), "50000 100000");
+        assert_eq!(control(&scene, "cpu", "cpu.weight", ""), "200");
+    }
+}
+
+#[test]
+fn a_limit_then_max_is_no_limit() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    for values in
+        [["memory.max=64M", "pids.max=5", "cpu.max=1"], ["memory.max=max", "pids.max=max", "cpu.max=max"]]
+    {
+        scene.tool("cgset").arg(scene.name()).args(values).assert().success().stderr("");
+    }
+    let unlimited = if is_v1("memory") { "9223372036854771712" } else { "max" };
+    assert_eq!(control(&scene, "memory", "memory.max", "memory.limit_in_bytes"), unlimited);
+    assert_eq!(control(&scene, "pids", "pids.max", "pids.max"), "max");
+    assert_eq!(
+        control(&scene, "cpu", "cpu.max", "cpu.cfs_quota_us"),
+        if is_v1("cpu") { "-1" } else { "max 100000" }
+    );
+}
+
+#[test]
+fn quota_and_period_change_together() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let inner = format!("{}/inner", scene.name());
+    scene.tool("cgset").args([scene.name(), "cpu.max=0.5"]).assert().success();
+    // Either file alone would ask for more than the parent has, one way or the other.
+    for value in ["50000 100000", "5000 10000", "500000 1000000", "0.25"] {
+        scene.tool("cgset").arg(&inner).arg(format!("cpu.max={value}")).assert().success().stderr("");
+    }
+    let file = if is_v1("cpu") { "cpu.cfs_quota_us" } else { "cpu.max" };
+    let now = fs::read_to_string(directory(&scene, "cpu").join("inner").join(file)).unwrap();
+    assert_eq!(now.split_whitespace().next(), Some("25000"));
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn memory_above_the_limit_kills_the_process() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let eater = "dd if=/dev/zero of=/dev/null bs=200M count=1";
+    let args = |limit| ["--rm".to_owned(), scene.name().to_owned(), format!("memory.max={limit}")];
+    scene
+        .tool("cgset")
+        .args(args("32M"))
+        .args(["--", "sh", "-c", &format!("exec {eater}")])
+        .assert()
+        .code(137);
+    scene
+        .tool("cgset")
+        .args(args("400M"))
+        .args(["--", "sh", "-c", &format!("exec {eater}")])
+        .assert()
+        .code(0);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn pids_max_stops_forks() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let bomb = "i=0; while [ $i -lt 20 ]; do sleep 30 & i=$((i+1)); done; echo all";
+    scene
+        .tool("cgset")
+        .args(["--rm", scene.name(), "pids.max=40", "--", "sh", "-c", bomb])
+        .assert()
+        .stdout("all\n");
+    let run = scene.tool("cgset").args(["--rm", scene.name(), "pids.max=5", "--", "sh", "-c", bomb]).assert();
+    assert!(stderr(&run.stdout("")).contains("fork"));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_list_of_cpus_is_obeyed() {
+    if !needs(&[Need::Root, Need::CgroupV1]) || !is_v1("cpuset") {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "grep Cpus_allowed_list /proc/self/status";
+    scene
+        .tool("cgset")
+        .args(["--rm", scene.name(), "cpuset.cpus=0", "cpuset.mems=0", "--", "sh", "-c", script])
+        .assert()
+        .success()
+        .stdout("Cpus_allowed_list:\t0\n");
+}
+
+#[test]
+fn the_hosts_own_names_work_as_they_are() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let raw = if is_v1("memory") { "memory.limit_in_bytes=64M" } else { "cgroup.max.depth=3" };
+    scene.tool("cgset").args([scene.name(), raw]).assert().success();
+    if is_v1("memory") {
+        assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), "67108864");
+        scene.tool("cgset").args([scene.name(), "freezer.state=THAWED"]).assert().success();
+    }
+}
+
+#[test]
+fn a_v1_name_on_a_v2_host_is_told_its_v2_name() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    let run = scene.tool("cgset").args([scene.name(), "memory.limit_in_bytes=64M"]).assert().code(125);
+    assert!(
+        stderr(&run).contains("no controller") || stderr(&run).contains("write memory.max"),
+        "{}",
+        stderr(&run)
+    );
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn what_v1_cannot_express_is_an_error() {
+    if !needs(&[Need::Root, Need::CgroupV1]) {
+        return;
+    }
+    let scene = Scene::new();
+    for key in ["memory.oom.group=1", "memory.min=1M", "cpu.weight.nice=1"] {
+        let run = scene.tool("cgset").args([scene.name(), key]).assert().code(125);
+        assert!(stderr(&run).contains("cgroup v1 has nothing like it"), "{}", stderr(&run));
+    }
+    let run = scene.tool("cgset").args([scene.name(), "memory.swap.max=1M"]).assert().code(125);
+    assert!(stderr(&run).contains("set memory.max too"), "{}", stderr(&run));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn swap_on_v1_is_memory_and_swap_together() {
+    if !needs(&[Need::Root, Need::CgroupV1]) {
+        return;
+    }
+    let scene = Scene::new();
+    let both = || control(&scene, "memory", "", "memory.memsw.limit_in_bytes");
+    for (values, wanted) in [
+        (&["memory.max=64M", "memory.swap.max=32M"][..], 96u64),
+        (&["memory.max=128M"], 160),
+        (&["memory.max=16M"], 48),
+        (&["memory.swap.max=0"], 16),
+        (&["memory.max=1G", "memory.swap.max=1G"], 2048),
+    ] {
+        scene.tool("cgset").arg(scene.name()).args(values).assert().success().stderr("");
+        assert_eq!(both(), (wanted << 20).to_string(), "{values:?}");
+    }
+}
+
+#[test]
+fn v2_enables_controllers_only_as_far_as_needed() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    let group = format!("{}/a/b", scene.name());
+    scene.tool("cgset").args([&group, "pids.max=5"]).assert().success();
+    let read = |file: &str| fs::read_to_string(directory(&scene, "pids").join(file)).unwrap();
+    assert_eq!(read("a/cgroup.subtree_control").trim(), "pids");
+    assert_eq!(read("a/b/cgroup.subtree_control").trim(), "");
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}

@@ -1,0 +1,56 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+use common::chain::ChainArgs;
+
+/// Limit, measure, freeze, kill and clean up a group of processes, on cgroup v1, v2 and hybrid hosts
+#[derive(Parser, Debug)]
+#[command(
+    name = "cgset",
+    override_usage = "cgset [OPTIONS] GROUP [KEY=VALUE]... [-- COMMAND [ARG...]]\n       \
+                      cgset --from FILE [OPTIONS] [GROUP] [KEY=VALUE]...",
+    after_help = "Example: run a command that may take 64 MiB, 32 processes and half a CPU, and clean up after it:\n  \
+                  cgset --rm demo memory.max=64M pids.max=32 cpu.max=0.5 -- make test"
+)]
+pub struct Cli {
+    /// GROUP, relative to the hierarchy's top (./GROUP: to the caller's own cgroup); then cgroup v2's
+    /// keys, such as memory.max=64M pids.max=32 cpu.max=1.5 cpuset.cpus=0-3 'io.max=/dev/vda rbps=10M'
+    #[arg(value_name = "GROUP [KEY=VALUE]")]
+    pub operands: Vec<OsString>,
+    /// Take the container that the record in FILE describes (-: standard input), and print the record
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Move this process instead of cgset itself; may be repeated
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Vec<i32>,
+    /// Move single threads: only cgset's own thread, and each PID as a thread's number
+    #[arg(long)]
+    pub threads: bool,
+    /// Wait for COMMAND, then kill what is left in GROUP and remove it
+    #[arg(long)]
+    pub rm: bool,
+    /// Kill all processes in GROUP, and wait until it is empty
+    #[arg(long)]
+    pub kill: bool,
+    /// Remove GROUP
+    #[arg(long)]
+    pub delete: bool,
+    /// With --delete: remove its child groups too
+    #[arg(long, requires = "delete")]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub chain: ChainArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        common::app::command::<Cli>().debug_assert();
+    }
+}

@@ -1,0 +1,136 @@
+//! The main thing: a group is made, its limits are set, and somebody moves in.
+
+use std::process::ExitCode;
+
+use common::chain::Chain;
+use common::process::Process;
+use common::record::{Cgroup, Record};
+use common::supervise::{self, Ended};
+use common::{Error, Result, trace};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::changes::Changes;
+use crate::group::{Group, Name};
+use crate::hierarchy::{Host, Version, membership};
+use crate::key::Setting;
+use crate::members::{self, Unit};
+use crate::plan::{Set, Who};
+use crate::{apply, end, v1};
+
+/// Carries the plan out.
+pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
+    let Set { group, settings, who, unit } = plan;
+    match who {
+        Who::Container(record) => stage(host, &group, &settings, record),
+        Who::Caller(chain) => {
+            let (group, mut changes) = prepare(host, &group, &settings)?;
+            let Some(chain) = chain else { return done(changes) };
+            members::join(&group, unit, &mut changes)?;
+            Err(chain.exec()) // where it fails, the changes are taken back
+        }
+        Who::Pids(pids, chain) => {
+            pids.iter().try_for_each(|pid| must_run(*pid, unit))?;
+            let (group, mut changes) = prepare(host, &group, &settings)?;
+            for pid in pids {
+                move_in(&group, pid, unit, &mut changes)?;
+            }
+            match chain {
+                Some(chain) => Err(chain.exec()),
+                None => done(changes),
+            }
+        }
+        Who::Child(chain) => supervised(host, &group, &settings, unit, &chain),
+    }
+}
+
+/// The group as it was asked for, and the way back.
+fn prepare<'h>(host: &'h Host, name: &Name, settings: &[Setting]) -> Result<(Group<'h>, Changes)> {
+    let mut group = Group::named(host, name)?;
+    if group.is_top() && !settings.is_empty() {
+        return Err(Error::new("set limits", &group.name, "the top of a hierarchy has none")
+            .hint("name a group below it"));
+    }
+    let homes = settings.iter().map(|setting| setting.home(host)).collect::<Result<Vec<_>>>()?;
+    if homes.iter().any(|(hierarchy, _)| hierarchy.version == Version::V1) {
+        v1::check_together(settings)?;
+    }
+    let controllers: Vec<_> = homes.into_iter().map(|(_, controller)| controller).collect();
+    let mut changes = Changes::default();
+    group.create(&controllers, &mut changes)?;
+    apply::all(host, &group, settings, &mut changes)?;
+    group.check_usable()?;
+    Ok((group, changes))
+}
+
+fn done(changes: Changes) -> Result<ExitCode> {
+    changes.keep();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A PID that names nobody is a mistake, to be told before anything is made.
+fn must_run(pid: i32, unit: Unit) -> Result<()> {
+    match unit {
+        Unit::Processes => Process::open(pid).map(drop),
+        Unit::Threads => membership(pid).map(drop).map_err(|error| {
+            let gone = error.errno() == Some(Errno::ENOENT);
+            if gone { Error::new("find the thread", pid.to_string(), Errno::ESRCH) } else { error }
+        }),
+    }
+}
+
+/// One that ends while it is moved is no failure: it needs no limit any more.
+fn move_in(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes) -> Result<()> {
+    if !members::adopt(group, pid, unit, changes)? {
+        trace::step(format_args!("{pid} has ended meanwhile"));
+    }
+    Ok(())
+}
+
+/// `--rm`: COMMAND is a child, and nothing of the group outlives it.
+fn supervised(host: &Host, name: &Name, settings: &[Setting], unit: Unit, chain: &Chain) -> Result<ExitCode> {
+    let (group, changes) = prepare(host, name, settings)?;
+    let options = supervise::Options { death_signal: Some(Signal::SIGKILL), ..Default::default() };
+    let ended = supervise::run(&options, |_| {
+        let mut moved = Changes::default();
+        members::join(&group, unit, &mut moved)?;
+        Err(chain.exec())
+    })?;
+    if let Ended::Tool(status) = ended {
+        drop(changes); // COMMAND never ran: as if nothing had been
+        return Ok(ExitCode::from(status));
+    }
+    changes.keep();
+    end::kill_all(&group)?;
+    end::remove(&group, true)?;
+    Ok(ExitCode::from(ended.status()))
+}
+
+/// A stage of a pipeline: the record's container moves in, and the record goes on.
+fn stage(host: &Host, name: &Name, settings: &[Setting], mut record: Record) -> Result<ExitCode> {
+    let container = record.process_if_any()?;
+    let mut limited = || -> Result<Changes> {
+        let (group, mut changes) = prepare(host, name, settings)?;
+        if group.is_top() {
+            return Err(Error::new("move a container", &group.name, "the top of a hierarchy limits nothing"));
+        }
+        if let Some(init) = &container {
+            members::adopt_container(&group, init, &mut changes)?;
+        }
+        record.set_cgroup(&Cgroup { path: group.record_path()?, version: host.version().to_owned() });
+        record.write()?;
+        Ok(changes)
+    };
+    match (limited(), container) {
+        (Ok(changes), _) => done(changes),
+        (Err(error), Some(init)) => Err(still_running(error, &init)),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// Nobody gets the record of a stage that failed, so its reader must know how to stop the container.
+fn still_running(error: Error, init: &Process) -> Error {
+    let also = format!("the container's PID 1 still runs: 'kill -KILL {}' stops it", init.pid());
+    let hint = error.hint_text().map_or_else(|| also.clone(), |hint| format!("{hint}; {also}"));
+    error.hint(hint)
+}
