@@ -5,9 +5,11 @@
 //! in [`sys`] only.
 
 pub mod app;
+pub mod cgroup;
 pub mod chain;
 pub mod error;
 pub mod exit;
+pub mod hierarchy;
 pub mod idmap;
 pub mod json;
 pub mod mountinfo;

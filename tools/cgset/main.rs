@@ -12,7 +12,6 @@ mod cli;
 mod end;
 mod file;
 mod group;
-mod hierarchy;
 mod key;
 mod members;
 mod plan;
@@ -22,7 +21,7 @@ mod value;
 
 use std::process::ExitCode;
 
-use common::Result;
+use common::{Result, hierarchy};
 
 use cli::Cli;
 use group::Group;

@@ -3,7 +3,7 @@
 //! The rules of the fence: the only `unsafe` of the project is here; a block is
 //! a few lines and says why it is sound; descriptors are owned or borrowed, never
 //! numbers; every descriptor that is made is close-on-exec; -1 becomes an `Errno`
-//! in one place, [`check`]. No policy, no fallback, no message: callers have those.
+//! in one place, `check`. No policy, no fallback, no message: callers have those.
 #![allow(unsafe_code)]
 
 pub mod clone;

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use common::mountinfo::{self, Mount};
-use common::{During as _, Error, Result};
+use crate::error::{During as _, Error, Result};
+use crate::mountinfo::{self, Mount};
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
