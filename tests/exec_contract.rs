@@ -1,6 +1,8 @@
 //! The exec contract, for each of the five chain tools alike: COMMAND gets what the tool got,
 //! and its end is the tool's end.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod common;
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,7 +14,6 @@ use common::{CHAIN_TOOLS, Need, Scene, needs};
 /// filesystem where the tool switches to one, and where it would fork, once with a fork and once without.
 fn chains(scene: &Scene) -> Vec<String> {
     let root = scene.rootfs("root");
-    std::fs::write(root.join("not-executable"), "").unwrap();
     let (root, merged) = (root.display(), scene.dir("merged"));
     let (merged, name) = (merged.display(), scene.name());
     vec![

@@ -69,7 +69,7 @@ pub fn run(options: &Options<'_>, child: impl FnOnce(&Parent) -> Result<Ended>) 
     let (parent_lives, parent_end) = pipe()?;
     let (report, line) = pipe()?;
     trace::step("fork");
-    match fork(options)? {
+    match fork(options.into_cgroup)? {
         Fork::Child => {
             drop((parent_end, report));
             let parent = Parent { line };
@@ -95,8 +95,9 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).during("make a pipe", "")
 }
 
-fn fork(options: &Options<'_>) -> Result<Fork> {
-    let forked = match options.into_cgroup {
+/// fork(2), or clone3(2) into an open cgroup v2 directory.
+pub fn fork(into_cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+    let forked = match into_cgroup {
         Some(cgroup) => sys::clone::fork_into_cgroup(cgroup),
         None => sys::clone::fork(),
     };
@@ -107,6 +108,9 @@ fn fork(options: &Options<'_>) -> Result<Fork> {
             }
             // pid_namespaces(7): no process can be made once PID 1 has ended.
             Errno::ENOMEM => Some("out of memory, or PID 1 of the PID namespace has ended"),
+            Errno::EBUSY if into_cgroup.is_some() => {
+                Some("cgroup v2 has no processes beside child groups that are limited: the cgroup has such children")
+            }
             _ => None,
         })
     })

@@ -14,6 +14,9 @@ use crate::plan::{Directory, Entry, NamespaceFile};
 
 /// Enters all that the plan names, and becomes whom it names.
 pub(crate) fn enter(target: &Process, entry: &Entry) -> Result<()> {
+    if let Some(cgroup) = &entry.cgroup {
+        cgroup.enter()?; // first, so that nothing of ours runs unlimited inside
+    }
     namespaces(target, entry)?;
     root_and_directory(entry)?;
     credentials(entry)

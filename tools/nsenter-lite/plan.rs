@@ -6,6 +6,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use common::cgroup::Entrance;
 use common::chain::Chain;
 use common::namespace::{self, NamespaceKind};
 use common::process::Process;
@@ -40,7 +41,7 @@ pub(crate) struct Entry {
     /// A root inside the entered one: where pivot could only chroot, the namespace's root is not the container's.
     pub chroot: Option<PathBuf>,
     pub directory: Directory,
-    pub join_cgroup: bool,
+    pub cgroup: Option<Entrance>,
     pub environment: Option<Vec<CString>>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -144,7 +145,7 @@ impl Entry {
                 (None, None) if everything => Directory::Targets(open_directory(&proc("cwd"))?),
                 (None, None) => Directory::Unchanged,
             },
-            join_cgroup: join_cgroup || everything,
+            cgroup: (join_cgroup || everything).then(|| Entrance::to_that_of(target.pid())).transpose()?,
             environment: env.then(|| read_environment(&proc("environ"))).transpose()?,
             uid: setuid.or(by_default),
             gid: setgid.or(by_default),

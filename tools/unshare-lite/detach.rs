@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use common::namespace::NamespaceKind;
 use common::process::Process;
 use common::record::Record;
-use common::sys::clone::{Fork, fork};
+use common::supervise;
+use common::sys::clone::Fork;
 use common::sys::exec::{close_all_but, exit_now};
 use common::sys::wait;
 use common::undo::Undo;
@@ -23,10 +24,11 @@ use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsi
 pub(crate) fn start(
     mut record: Record,
     kinds: &[NamespaceKind],
+    into_cgroup: Option<BorrowedFd<'_>>,
     furnish: impl FnOnce() -> Result<()>,
 ) -> Result<ExitCode> {
     let (ready, its_end) = pipe2(OFlag::O_CLOEXEC).during("make a pipe", "holder")?;
-    match fork().during("fork", "holder")? {
+    match supervise::fork(into_cgroup)? {
         Fork::Child => {
             drop(ready);
             hold(its_end, furnish)

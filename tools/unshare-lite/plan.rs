@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use common::cgroup::Entrance;
 use common::chain::Chain;
 use common::namespace::NamespaceKind;
 use common::record::Record;
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     pub offsets: Vec<(Clock, Offset)>,
     pub inside: Inside,
     pub record: Option<Record>,
+    /// Where the record's cgroup lets the first process in.
+    pub cgroup: Option<Entrance>,
     pub ending: Ending,
 }
 
@@ -94,15 +97,29 @@ impl Plan {
             (None, false) => pin_only(&pins)?,
         };
         let offsets = offsets(&inside, &kinds)?;
+        let record = from.as_deref().map(Record::read).transpose()?;
+        let cgroup = record.as_ref().and_then(Record::cgroup);
         Ok(Self {
             maps: Maps::new(maps, kinds.contains(&NamespaceKind::User))?,
             inside: Inside::new(inside, &kinds, propagation)?,
-            record: from.as_deref().map(Record::read).transpose()?,
+            record,
+            cgroup: cgroup.map(|cgroup| Entrance::open(&cgroup.path)).transpose()?,
             kinds,
             pins,
             offsets,
             ending,
         })
+    }
+}
+
+impl Plan {
+    /// A cgroup namespace's root is where its first process is (cgroup_namespaces(7)): one that
+    /// starts in a cgroup of its own makes the namespace there.
+    pub(crate) fn is_for_the_child(&self, kind: NamespaceKind) -> bool {
+        kind == NamespaceKind::Cgroup
+            && self.cgroup.is_some()
+            && self.kinds.contains(&kind)
+            && matches!(self.ending, Ending::Fork { .. } | Ending::Detach)
     }
 }
 

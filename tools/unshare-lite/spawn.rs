@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use common::cgroup::Entrance;
 use common::chain::Chain;
 use common::namespace::{self, NamespaceKind};
-use common::supervise::{self, Ended, Options};
+use common::supervise::{self, Options};
 use common::{Error, Result, trace};
 use nix::sched::unshare;
 
@@ -68,36 +69,51 @@ impl Outside {
 
 /// unshare(2) of all kinds at once: a user namespace among them gives the right to the others.
 pub(crate) fn enter_new_namespaces(plan: &Plan) -> Result<()> {
-    if plan.kinds.is_empty() {
+    let kinds: Vec<_> = plan.kinds.iter().copied().filter(|kind| !plan.is_for_the_child(*kind)).collect();
+    unshare_kinds(&kinds)
+}
+
+fn unshare_kinds(kinds: &[NamespaceKind]) -> Result<()> {
+    if kinds.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = plan.kinds.iter().map(|kind| kind.name()).collect();
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     trace::step(format_args!("unshare {}", names.join(", ")));
-    unshare(namespace::flags(&plan.kinds)).map_err(|errno| refusal::explain(errno, &plan.kinds))
+    unshare(namespace::flags(kinds)).map_err(|errno| refusal::explain(errno, kinds))
 }
 
 /// The end of the story, in one of four ways.
 pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
-    let Plan { inside: furniture, ending, record, kinds, .. } = plan;
-    match ending {
-        Ending::Become(chain) => Err(become_command(&furniture, &mut outside, &chain)),
-        Ending::Fork { chain, init, death_signal } => {
-            let options = Options { death_signal: Some(death_signal), ..Options::default() };
-            let ended = supervise::run(&options, move |parent| {
-                if init {
-                    let options = Options { init_for: Some(parent), ..Options::default() };
-                    outside.pin_pid()?;
-                    return supervise::run(&options, move |_| {
-                        Err(become_command(&furniture, &mut outside, &chain))
-                    });
-                }
-                outside.pin_pid()?;
-                Err(become_command(&furniture, &mut outside, &chain))
-            });
-            ended.map(|ended: Ended| ExitCode::from(ended.status()))
+    let own_cgroup_namespace = plan.is_for_the_child(NamespaceKind::Cgroup);
+    let Plan { inside: furniture, ending, record, cgroup, kinds, .. } = plan;
+    let into_cgroup = cgroup.as_ref().and_then(Entrance::v2_directory);
+    let begin = |outside: &mut Outside| {
+        cgroup.as_ref().map_or(Ok(()), Entrance::enter_v1)?;
+        if own_cgroup_namespace {
+            unshare_kinds(&[NamespaceKind::Cgroup])?; // its root is the cgroup that we are in by now
         }
-        Ending::Detach => detach::start(record.unwrap_or_default(), &kinds, move || {
-            outside.pin_pid()?;
+        outside.pin_pid()
+    };
+    match ending {
+        Ending::Become(chain) => {
+            cgroup.as_ref().map_or(Ok(()), Entrance::enter)?;
+            Err(become_command(&furniture, &mut outside, &chain))
+        }
+        Ending::Fork { chain, init, death_signal } => {
+            let options = Options { death_signal: Some(death_signal), into_cgroup, ..Options::default() };
+            // `move`: the helpers wait for the last of us that holds their line, which must be the child.
+            let ended = supervise::run(&options, move |parent| {
+                begin(&mut outside)?;
+                if !init {
+                    return Err(become_command(&furniture, &mut outside, &chain));
+                }
+                let options = Options { init_for: Some(parent), ..Options::default() };
+                supervise::run(&options, move |_| Err(become_command(&furniture, &mut outside, &chain)))
+            })?;
+            Ok(ExitCode::from(ended.status()))
+        }
+        Ending::Detach => detach::start(record.unwrap_or_default(), &kinds, into_cgroup, move || {
+            begin(&mut outside)?;
             inside::furnish(&furniture)?;
             outside.keep();
             Ok(())
