@@ -51,6 +51,12 @@ impl ChainArgs {
 }
 
 impl Chain {
+    /// Fails where COMMAND is nowhere to be found: to be asked before what cannot be taken back.
+    pub fn must_be_there(&self, environment: Option<&[CString]>) -> Result<()> {
+        let name = self.argv[0].as_bytes();
+        if candidates(name, environment).iter().any(may_exist) { Ok(()) } else { Err(not_found(name)) }
+    }
+
     /// Becomes COMMAND with this process's environment. Returns only the error.
     pub fn exec(&self) -> Error {
         self.exec_in(None)
@@ -136,6 +142,15 @@ fn candidates(name: &[u8], environment: Option<&[CString]>) -> Vec<CString> {
         .map(|directory| if directory.is_empty() { &b"."[..] } else { directory })
         .filter_map(|directory| CString::new([directory, b"/", name].concat()).ok())
         .collect()
+}
+
+/// Also where we are not let look: COMMAND's user may be.
+fn may_exist(file: &CString) -> bool {
+    let path = Path::new(OsStr::from_bytes(file.as_bytes()));
+    let absent = |error: &std::io::Error| {
+        matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG))
+    };
+    !file.is_empty() && !path.symlink_metadata().is_err_and(|error| absent(&error))
 }
 
 fn exists(file: &CString) -> bool {

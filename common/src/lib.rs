@@ -5,16 +5,20 @@
 //! in [`sys`] only.
 
 pub mod app;
+pub mod capability;
 pub mod cgroup;
 pub mod chain;
+pub mod creds;
 pub mod error;
 pub mod exit;
 pub mod hierarchy;
 pub mod idmap;
 pub mod json;
+pub mod limits;
 pub mod mountinfo;
 pub mod namespace;
 pub mod output;
+pub mod passwd;
 pub mod process;
 pub mod procfs;
 pub mod record;

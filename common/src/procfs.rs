@@ -7,6 +7,8 @@ use crate::error::{During as _, Error, Result};
 pub struct Stat {
     /// Field 3: R, S, D, Z, T, …
     pub state: u8,
+    /// Field 9: the kernel's PF_* bits.
+    pub flags: u32,
     /// Field 22: clock ticks from boot to the process's start.
     pub start_time: u64,
 }
@@ -24,8 +26,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(&text[end_of_name + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?; // field 3
-    let start_time = fields.nth(18)?.parse().ok()?; // field 22
-    Some(Stat { state, start_time })
+    let flags = fields.nth(5)?.parse().ok()?; // field 9
+    let start_time = fields.nth(12)?.parse().ok()?; // field 22
+    Some(Stat { state, flags, start_time })
 }
 
 /// The value of `key` in /proc/PID/status, without the white space around it.
@@ -45,7 +48,7 @@ mod tests {
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let text = b"7 (a) S 9 (b) T 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'T', start_time: 4242 }));
+        assert_eq!(parse_stat(text), Some(Stat { state: b'T', flags: 4_194_560, start_time: 4242 }));
     }
 
     #[test]

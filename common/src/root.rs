@@ -56,6 +56,12 @@ impl Root {
         Self { fd, path: self.path.clone() }
     }
 
+    /// The root that `fd` is open on, which is `inside` this one: a mount that we made there.
+    #[must_use]
+    pub fn below(&self, inside: &Path, fd: OwnedFd) -> Self {
+        Self { fd, path: self.name(inside) }
+    }
+
     /// Opens what `inside` names, with links in it resolved inside the root. `flags` as in open(2).
     pub fn open_inside(&self, inside: &Path, flags: OFlag) -> Result<OwnedFd> {
         self.resolve(inside, flags).during("open inside the root", self.name(inside))

@@ -6,10 +6,12 @@
 //! in one place, `check`. No policy, no fallback, no message: callers have those.
 #![allow(unsafe_code)]
 
+pub mod capability;
 pub mod clone;
 pub mod exec;
 pub mod fscontext;
 pub mod mount;
+pub mod namespace;
 pub mod net;
 pub mod pidfd;
 pub mod signal;

@@ -1,5 +1,6 @@
 //! Mounts by descriptor: open_tree(2), move_mount(2), mount_setattr(2).
 
+use std::fmt;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use super::{check, check_fd};
@@ -26,9 +27,36 @@ impl Attributes {
         Self(self.0 | other.0)
     }
 
+    /// Whether all of `other` are in it.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// This without what is in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// The bits for the kernel.
     pub(super) fn bits(self) -> u64 {
         self.0
+    }
+}
+
+/// As mount(8) writes them: `ro,nosuid`.
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::READ_ONLY, "ro"),
+            (Self::NOSUID, "nosuid"),
+            (Self::NODEV, "nodev"),
+            (Self::NOEXEC, "noexec"),
+        ];
+        let have: Vec<_> = names.iter().filter(|(one, _)| self.has(*one)).map(|(_, name)| *name).collect();
+        f.write_str(if have.is_empty() { "rw" } else { "" })?;
+        f.write_str(&have.join(","))
     }
 }
 
@@ -97,6 +125,35 @@ pub fn set_idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, reach: R
     const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
     let userns_fd = user_namespace.as_raw_fd() as u64;
     mount_setattr(mount, reach, &MountAttr { attr_set: MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() })
+}
+
+/// mount_setattr(2): takes attributes away.
+pub fn clear_attributes(mount: BorrowedFd<'_>, clear: Attributes, reach: Reach) -> nix::Result<()> {
+    mount_setattr(mount, reach, &MountAttr { attr_clr: clear.bits(), ..MountAttr::default() })
+}
+
+/// How mounts that come later spread (mount_namespaces(7), SHARED SUBTREES).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Neither in nor out.
+    Private,
+    /// In, not out.
+    Slave,
+    /// In and out.
+    Shared,
+    /// Neither, and it cannot be bound again.
+    Unbindable,
+}
+
+/// mount_setattr(2): sets the propagation.
+pub fn set_propagation(mount: BorrowedFd<'_>, propagation: Propagation, reach: Reach) -> nix::Result<()> {
+    let propagation = match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
+        Propagation::Unbindable => libc::MS_UNBINDABLE,
+    };
+    mount_setattr(mount, reach, &MountAttr { propagation, ..MountAttr::default() })
 }
 
 fn mount_setattr(mount: BorrowedFd<'_>, reach: Reach, attr: &MountAttr) -> nix::Result<()> {

@@ -1,0 +1,162 @@
+//! Volumes: what of the host is where in the root.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::{inside, inside_as_user};
+use crate::common::{Need, Scene, needs, stderr};
+
+#[test]
+fn a_directory_and_a_file_of_the_host_appear() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.file("data/file", "data");
+    scene.file("one", "one");
+    let seen = inside(
+        &scene,
+        "-V data:/d/deep -V one:/etc/one",
+        "cat /d/deep/file /etc/one; echo new > /d/deep/new",
+    );
+    assert_eq!(seen, "dataone");
+    assert_eq!(fs::read_to_string(scene.path("data/new")).unwrap(), "new\n");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn read_only_is_of_one_mount_and_rro_of_all() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data/sub");
+    let seen = |option: &str| {
+        let script = format!(
+            "mount -t tmpfs sub data/sub && exec pivot -V data:/d:{option} root -- \
+             /bin/sh -c \"touch /d/x && echo top; touch /d/sub/x && echo sub; true\""
+        );
+        let assert = scene.sh(&format!("unshare --mount sh -c '{script}'")).assert().success();
+        String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+    };
+    assert_eq!(seen("ro"), "sub\n");
+    assert_eq!(seen("rro"), "");
+    assert_eq!(seen("rro,bind"), "");
+    assert_eq!(seen("rw"), "top\nsub\n");
+}
+
+#[test]
+fn without_the_mounts_below_where_asked() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.file("data/sub/hidden", "");
+    let script =
+        "mount -t tmpfs sub data/sub && exec pivot -V data:/a -V data:/b:bind root -- /bin/ls /a/sub /b/sub";
+    let assert = scene.sh(&format!("unshare --mount sh -c '{script}'")).assert().success();
+    assert_eq!(String::from_utf8_lossy(&assert.get_output().stdout), "/a/sub:\n\n/b/sub:\nhidden\n");
+}
+
+#[test]
+fn mount_options_hold() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.dir("data");
+    let seen = inside(&scene, "--proc -V data:/d:nosuid,nodev,noexec", "grep \" /d \" /proc/self/mounts");
+    assert!(seen.contains(" rw,nosuid,nodev,noexec,"), "{seen}");
+}
+
+#[test]
+fn volumes_are_mounted_in_the_order_given() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.file("outer/o", "");
+    scene.file("inner/i", "");
+    assert_eq!(inside(&scene, "-V outer:/v -V inner:/v/in", "ls /v /v/in"), "/v:\nin\no\n\n/v/in:\ni");
+    fs::remove_dir(scene.path("outer/in")).unwrap();
+    assert_eq!(inside(&scene, "-V inner:/v/in -V outer:/v", "ls /v"), "o");
+}
+
+#[test]
+fn a_link_in_the_image_leads_nowhere_but_into_the_root() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let root = scene.rootfs("root");
+    let host = scene.dir("host");
+    scene.file("data/file", "data");
+    symlink(&host, root.join("absolute")).unwrap();
+    symlink("../host", root.join("relative")).unwrap();
+    fs::create_dir_all(root.join("host")).unwrap();
+    fs::create_dir_all(root.join(host.strip_prefix("/").unwrap())).unwrap();
+    for target in ["/absolute/x", "/relative/x", "/../../host/x"] {
+        let seen = inside(&scene, &format!("-V data:{target}"), &format!("cat {target}/file"));
+        assert_eq!(seen, "data", "{target}");
+    }
+    assert_eq!(fs::read_dir(&host).unwrap().count(), 0);
+    // A link that dangles is no place for a mount.
+    symlink("/no/such/place", root.join("dangling")).unwrap();
+    scene.sh("unshare --mount pivot -V data:/dangling root -- /bin/true").assert().code(125);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_mounted_is_an_error_that_leaves_nothing() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data");
+    scene.file("file", "");
+    symlink("/proc", scene.path("root/kernel")).unwrap();
+    for (options, message) in [
+        ("-V missing:/x", "open the volume: No such file or directory"),
+        ("-V data:/new/x -V data:/etc/passwd/x", "Not a directory"),
+        ("-V file:/new/x -V file:/etc", "a file cannot be mounted on a directory"),
+        ("-V data:/etc/passwd", "Not a directory"),
+        ("-V data:/proc", "take the place of /proc"),
+        ("-V data:/", "cover the whole root"),
+        ("-V data:/etc/..", "that is the root itself"),
+        ("--proc -V data:/kernel/self/fdinfo", "it is a file of procfs"),
+    ] {
+        let assert =
+            scene.sh(&format!("unshare --mount pivot {options} root -- /bin/true")).assert().code(125);
+        let text = stderr(&assert);
+        assert!(text.contains(message), "{options}: {text}");
+        assert!(!scene.path("root/new").exists(), "{options}");
+        assert!(!scene.path("root/proc").exists(), "{options}");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn sources_of_any_kind_are_bound_and_not_opened() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.sh("mkfifo fifo && ln -s data link && mkdir data && touch data/x").assert().success();
+    let _socket = std::os::unix::net::UnixListener::bind(scene.path("socket")).unwrap();
+    let options = "-V fifo:/fifo -V socket:/socket -V /dev/null:/nul -V link:/link";
+    let seen = inside(&scene, options, "stat -c %F /fifo /socket /nul; ls /link");
+    assert_eq!(seen, "fifo\nsocket\ncharacter special file\nx");
+}
+
+#[test]
+fn an_ordinary_user_binds_too() {
+    let scene = Scene::new();
+    let data = scene.dir("data");
+    scene.file("data/file", "data");
+    let options = format!("-V {}:/d:ro", data.display());
+    assert_eq!(inside_as_user(&scene, "--mount", &options, "cat /d/file; touch /d/x || true"), "data");
+    scene.assert_nothing_left();
+}

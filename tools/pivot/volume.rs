@@ -1,0 +1,176 @@
+//! `--volume SRC:DST[:OPTIONS]`: a directory or file of the host in the new root.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use common::sys::mount::{Attributes, Propagation, Reach, clone_tree, set_attributes, set_propagation};
+use common::{During as _, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::plan::absolute;
+use crate::tree::{Tree, is_kernels};
+
+/// A bind mount.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Volume {
+    source: PathBuf,
+    target: PathBuf,
+    /// Whether what is mounted below the source comes along.
+    reach: Reach,
+    attributes: Attributes,
+    /// How far the attributes reach: `rro`.
+    attributes_reach: Reach,
+    propagation: Propagation,
+}
+
+impl Volume {
+    /// Parses `SRC:DST[:OPTION,...]`. SRC ends at the first `:/`, options begin at the last `:` after that.
+    pub fn parse(text: &OsStr) -> Result<Self> {
+        let bad = |why: String| {
+            Error::usage(format!("--volume {}: {why}", common::error::printable(text)))
+                .hint("write it as SRC:/DST or SRC:/DST:ro,nosuid")
+        };
+        let bytes = text.as_bytes();
+        let colon = bytes.windows(2).position(|pair| pair == b":/");
+        let colon = colon.ok_or_else(|| bad("no absolute path in the root after a ':'".into()))?;
+        let (source, rest) = (&bytes[..colon], &bytes[colon + 1..]);
+        let (target, options) = match rest.iter().rposition(|&byte| byte == b':') {
+            Some(last) => (&rest[..last], &rest[last + 1..]),
+            None => (rest, &b""[..]),
+        };
+        if source.is_empty() {
+            return Err(bad("no source".into()));
+        }
+        let mut volume = Self {
+            // Entering a mount namespace changes the working directory.
+            source: absolute(Path::new(OsStr::from_bytes(source)))?,
+            target: Path::new(OsStr::from_bytes(target)).to_owned(),
+            reach: Reach::Tree,
+            attributes: Attributes::NONE,
+            attributes_reach: Reach::One,
+            propagation: Propagation::Private,
+        };
+        volume.check_target().map_err(bad)?;
+        let options = std::str::from_utf8(options).map_err(|_| bad("an option is not UTF-8".into()))?;
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            volume.set(option).map_err(bad)?;
+        }
+        Ok(volume)
+    }
+
+    /// The root itself and the kernel's own directories are not for volumes (CVE-2019-16884).
+    fn check_target(&self) -> std::result::Result<(), String> {
+        let names: Vec<_> =
+            self.target.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        match names[..] {
+            [] => Err("it would cover the whole root".into()),
+            [Component::Normal(name)] if name == "proc" || name == "sys" => {
+                Err("a volume cannot take the place of /proc or /sys".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set(&mut self, option: &str) -> std::result::Result<(), String> {
+        match option {
+            "rw" => {}
+            "ro" => self.attributes = self.attributes.and(Attributes::READ_ONLY),
+            "rro" => {
+                self.attributes = self.attributes.and(Attributes::READ_ONLY);
+                self.attributes_reach = Reach::Tree;
+            }
+            "nosuid" => self.attributes = self.attributes.and(Attributes::NOSUID),
+            "nodev" => self.attributes = self.attributes.and(Attributes::NODEV),
+            "noexec" => self.attributes = self.attributes.and(Attributes::NOEXEC),
+            "bind" => self.reach = Reach::One,
+            "rbind" => self.reach = Reach::Tree,
+            // Docker's names; ours always reach all mounts of the volume.
+            "private" | "rprivate" => self.propagation = Propagation::Private,
+            "slave" | "rslave" => self.propagation = Propagation::Slave,
+            "shared" | "rshared" => self.propagation = Propagation::Shared,
+            _ => return Err(format!("no such option: {option}")),
+        }
+        Ok(())
+    }
+
+    /// Makes the mount, attached nowhere yet. To be called before the mounts are made slaves:
+    /// what is to stay shared must be a peer of the host's still.
+    pub fn clone_source(&self) -> Result<OwnedFd> {
+        let step = "bind the volume";
+        // The source is the caller's word, so a link in it is followed. O_PATH opens no device and no fifo.
+        let source = open(&self.source, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .during("open the volume", &self.source)?;
+        let mount = clone_tree(source.as_fd(), self.reach).map_err(|errno| {
+            Error::new(step, &self.source, errno).or_hint(match errno {
+                Errno::EPERM => {
+                    Some("run it under 'unshare-lite --mount', with --map-root-user for an ordinary user")
+                }
+                Errno::EINVAL if self.reach == Reach::One => {
+                    Some("in a user namespace a tree of mounts comes as a whole: leave 'bind' out")
+                }
+                _ => None,
+            })
+        })?;
+        if self.propagation != Propagation::Shared {
+            set_propagation(mount.as_fd(), self.propagation, Reach::Tree).during(step, &self.source)?;
+        }
+        if self.attributes != Attributes::NONE {
+            set_attributes(mount.as_fd(), self.attributes, self.attributes_reach).map_err(|errno| {
+                Error::new(format!("set {} on the volume", self.attributes), &self.source, errno).or_hint(
+                    (errno == Errno::ENOSYS).then_some("it takes mount_setattr(2), which Linux 5.12 brought"),
+                )
+            })?;
+        }
+        Ok(mount)
+    }
+
+    /// Attaches what [`clone_source`](Self::clone_source) made.
+    pub fn mount(&self, mount: OwnedFd, tree: &mut Tree) -> Result<()> {
+        // Through a link in the image the target may still be the kernel's.
+        if let Ok(target) = tree.root().resolve(&self.target, OFlag::O_PATH) {
+            let name = tree.root().name(&self.target);
+            if is_kernels(&target).during("look at", &name)? {
+                return Err(Error::new("mount the volume", name, "it is a file of procfs or sysfs"));
+            }
+        }
+        tree.mount(&self.target, mount, &self.source.display().to_string(), self.attributes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Volume> {
+        Volume::parse(OsStr::new(text))
+    }
+
+    #[test]
+    fn source_target_and_options_are_told_apart() {
+        let volume = parse("/a:/b").unwrap();
+        assert_eq!((volume.source.to_str(), volume.target.to_str()), (Some("/a"), Some("/b")));
+        assert_eq!((volume.reach, volume.propagation), (Reach::Tree, Propagation::Private));
+        let volume = parse("/a:x:/b:c:ro,nodev,bind").unwrap();
+        assert_eq!((volume.source.to_str(), volume.target.to_str()), (Some("/a:x"), Some("/b:c")));
+        assert_eq!(volume.attributes, Attributes::READ_ONLY.and(Attributes::NODEV));
+        assert_eq!((volume.reach, volume.attributes_reach), (Reach::One, Reach::One));
+        assert_eq!(parse("/a:/b:rro").unwrap().attributes_reach, Reach::Tree);
+    }
+
+    #[test]
+    fn a_relative_source_is_found_from_where_we_are() {
+        assert_eq!(parse("x/y:/b").unwrap().source, std::env::current_dir().unwrap().join("x/y"));
+    }
+
+    #[test]
+    fn what_is_no_volume_is_refused() {
+        for text in ["", "/a", "/a:", "/a:b", ":/b", "/a:/b:fast", "/a:/", "/a:/./", "/a:/proc", "/a://sys/"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}
