@@ -32,6 +32,7 @@ pub fn command<Cli: Parser>() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .disable_version_flag(true) // -V is pivot's --volume
         .term_width(100)
+        .next_help_heading(None)
         .arg(
             Arg::new(VERBOSE)
                 .short('v')

@@ -77,7 +77,7 @@ impl Scene {
         fs::copy("/bin/busybox", root.join("bin/busybox")).expect("needs Debian's busybox-static");
         for command in [
             "sh", "ls", "cat", "id", "env", "pwd", "mount", "ps", "sleep", "stat", "true", "touch",
-            "hostname", "readlink", "rm", "mkdir", "grep", "dd", "kill",
+            "hostname", "readlink", "rm", "yes", "mkdir", "grep", "dd", "kill",
         ] {
             symlink("busybox", root.join("bin").join(command)).unwrap();
         }

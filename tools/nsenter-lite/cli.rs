@@ -22,10 +22,6 @@ pub(crate) struct Cli {
     /// Join PID 1 of the container in this record, '-' for standard input
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    #[command(flatten)]
-    pub enter: EnterArgs,
-    #[command(flatten)]
-    pub become_: BecomeArgs,
     /// Print the target's namespaces beside the caller's
     #[arg(long, conflicts_with = "command")]
     pub list: bool,
@@ -34,6 +30,10 @@ pub(crate) struct Cli {
     pub json: bool,
     #[command(flatten)]
     pub chain: ChainArgs,
+    #[command(flatten)]
+    pub enter: EnterArgs,
+    #[command(flatten)]
+    pub become_: BecomeArgs,
 }
 
 /// Each `None` where not given, `Some(None)` for the target's, `Some(Some(FILE))` for that file's.

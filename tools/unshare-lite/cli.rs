@@ -19,13 +19,6 @@ use crate::signal_name::SignalNumber;
         unshare-lite --user --map-root-user --mount-proc --pid --uts --net --hostname demo -- /bin/sh"
 )]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub namespaces: NamespaceArgs,
-    #[command(flatten)]
-    pub maps: MapArgs,
-    #[command(flatten)]
-    pub inside: InsideArgs,
-
     /// Fork, and run COMMAND as the child (--pid and --time do so by themselves)
     #[arg(short, long)]
     pub fork: bool,
@@ -43,6 +36,12 @@ pub(crate) struct Cli {
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub chain: ChainArgs,
+    #[command(flatten)]
+    pub namespaces: NamespaceArgs,
+    #[command(flatten)]
+    pub maps: MapArgs,
+    #[command(flatten)]
+    pub inside: InsideArgs,
 }
 
 /// Each `None` where not given, `Some(None)` where given, `Some(Some(FILE))` with a file to pin it to.
