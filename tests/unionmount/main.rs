@@ -5,9 +5,13 @@
 mod common;
 
 mod errors;
+mod images;
+mod init_layer;
 mod layers;
 mod locked;
+mod options;
 mod record;
+mod show;
 mod upper;
 
 use assert_cmd::assert::Assert;
@@ -32,6 +36,7 @@ fn two_layers() -> Scene {
     scene.file("bottom/both", "bottom");
     scene.file("bottom/only", "bottom only");
     scene.file("top/both", "top");
+    scene.file("top/inner/file", "inner");
     scene.dir("merged");
     scene
 }

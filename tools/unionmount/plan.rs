@@ -126,9 +126,10 @@ impl Stack {
             Some(file) => listed(&file, if null { 0 } else { b'\n' })?,
             None => Vec::new(),
         };
+        let here = absolute(Path::new("."))?; // once, for hundreds of layers
         Ok(Self {
             merged: PathBuf::new(),
-            lowers: lower.iter().chain(&listed).map(|path| absolute(path)).collect::<Result<_>>()?,
+            lowers: lower.iter().chain(&listed).map(|path| here.join(path)).collect(),
             data_only: Vec::new(),
             init: init.as_deref().map(absolute).transpose()?,
             idmap,
