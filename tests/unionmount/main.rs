@@ -5,6 +5,7 @@
 mod common;
 
 mod errors;
+mod fuse;
 mod images;
 mod init_layer;
 mod layers;

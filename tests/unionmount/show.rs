@@ -115,7 +115,7 @@ fn what_is_not_ours_is_neither_shown_nor_unmounted_by_guess() {
     );
     let run = run.success();
     assert_eq!(stdout(&run), "125\n125\n125\nlower     bottom\nlower     top\n");
-    assert!(stderr(&run).contains("no overlay is mounted there"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("no union is mounted there"), "{}", stderr(&run));
     assert!(stderr(&run).contains("not a union of this tool's making"), "{}", stderr(&run));
     assert!(stderr(&run).contains("hint: umount(8)"), "{}", stderr(&run));
 }

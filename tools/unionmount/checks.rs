@@ -27,8 +27,9 @@ pub fn lowers(lowers: &[&Layer]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the writable layer, which may be missing still, its work directory, and the layers that it covers.
-pub fn writable(upper: &Path, work: &Path, lowers: &[&Layer]) -> Result<()> {
+/// Checks the writable layer, which may be missing still, its work directory, and the layers
+/// that it covers. `on_any`: the filesystem need not be one that overlayfs can use.
+pub fn writable(upper: &Path, work: &Path, lowers: &[&Layer], on_any: bool) -> Result<()> {
     let (upper, work) = (resolved(upper)?, resolved(work)?);
     let refused = |path: &Path, why: &str| Error::new("take it as the upper", path, why.to_owned());
     if upper == work || upper.starts_with(&work) || work.starts_with(&upper) {
@@ -50,12 +51,12 @@ pub fn writable(upper: &Path, work: &Path, lowers: &[&Layer]) -> Result<()> {
             }
         }
     }
-    filesystems(&upper, &work)?;
+    filesystems(&upper, &work, on_any)?;
     empty_but_for_overlayfs(&work)?;
     users::none_of(&upper, &work)
 }
 
-fn filesystems(upper: &Path, work: &Path) -> Result<()> {
+fn filesystems(upper: &Path, work: &Path, on_any: bool) -> Result<()> {
     let (upper_place, work_place) = (existing(upper), existing(work));
     if device(upper_place)? != device(work_place)? {
         return Err(Error::new(
@@ -69,7 +70,7 @@ fn filesystems(upper: &Path, work: &Path) -> Result<()> {
     if filesystem.flags().contains(FsFlags::ST_RDONLY) {
         return Err(Error::new("take it as the upper", upper, "it is on a read-only filesystem"));
     }
-    match UNFIT.iter().find(|(unfit, _)| *unfit == filesystem.filesystem_type().0) {
+    match UNFIT.iter().find(|(unfit, _)| !on_any && *unfit == filesystem.filesystem_type().0) {
         None => Ok(()),
         Some((_, name)) => Err(Error::new(
             "take it as the upper",

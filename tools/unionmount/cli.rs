@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use common::chain::ChainArgs;
 use common::idmap::IdMap;
 
@@ -15,6 +15,9 @@ pub struct Cli {
     pub layers: Layers,
     #[command(flatten)]
     pub features: Features,
+    /// Whether fuse-overlayfs(1) takes overlayfs's place: where the kernel refuses, or always
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Fuse::Never)]
+    pub fuse: Fuse,
     /// Mount in the container of this record ('-': standard input), and print the record
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     pub from: Option<PathBuf>,
@@ -24,6 +27,14 @@ pub struct Cli {
     pub merged: PathBuf,
     #[command(flatten)]
     pub chain: ChainArgs,
+}
+
+/// When fuse-overlayfs(1) takes overlayfs's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Fuse {
+    Auto,
+    Never,
+    Always,
 }
 
 /// The stack.

@@ -13,6 +13,7 @@
 mod attributes;
 mod checks;
 mod cli;
+mod fuse;
 mod image;
 mod init_layer;
 mod kernel_log;

@@ -27,8 +27,9 @@ impl Mounted {
         let step = "look for the union";
         let merged = merged.canonicalize().during(step, merged)?;
         let table = mountinfo::of_self()?;
-        let Some(mount) = mountinfo::at(&table, &merged).filter(|mount| mount.fs_type == "overlay") else {
-            return Err(Error::new(step, merged, "no overlay is mounted there"));
+        let is_union = |mount: &&Mount| ["overlay", "fuse.fuse-overlayfs"].contains(&mount.fs_type.as_str());
+        let Some(mount) = mountinfo::at(&table, &merged).filter(is_union) else {
+            return Err(Error::new(step, merged, "no union is mounted there"));
         };
         let (mount, source) = (mount.clone(), Source::of(&mount.source));
         let mut inside = Vec::new();

@@ -10,7 +10,7 @@ use common::chain::Chain;
 use common::idmap::IdMap;
 use common::{During as _, Error, Result, size};
 
-use crate::cli::{Cli, Layers, Other};
+use crate::cli::{Cli, Fuse, Layers, Other};
 use crate::options::{Setting, settings};
 
 /// What the tool is to do.
@@ -31,7 +31,7 @@ pub enum Plan {
     /// Mount a union.
     Mount {
         /// The union.
-        stack: Stack,
+        stack: Box<Stack>,
         /// What follows once it is mounted.
         then: Then,
     },
@@ -54,6 +54,8 @@ pub struct Stack {
     pub writable: Writable,
     /// overlayfs's options.
     pub settings: Vec<Setting>,
+    /// Whether fuse-overlayfs(1) takes its place.
+    pub fuse: Fuse,
 }
 
 /// What takes the writes.
@@ -95,7 +97,7 @@ const MOST_LAYERS: usize = 500;
 impl Plan {
     /// Checks what was typed.
     pub fn new(cli: Cli) -> Result<Self> {
-        let Cli { layers, features, from, other, merged, chain } = cli;
+        let Cli { layers, features, fuse, from, other, merged, chain } = cli;
         let merged = absolute(&merged)?;
         match other {
             Other { show: true, json, .. } => return Ok(Self::Show { merged, json }),
@@ -107,14 +109,14 @@ impl Plan {
         }
         let settings = settings(&features)?;
         let data_only = features.data_only.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
-        let stack = Stack { merged, data_only, settings, ..Stack::of(layers)? };
+        let stack = Stack { merged, data_only, settings, fuse, ..Stack::of(layers)? };
         stack.check()?;
         let then = match (from, chain.chain()) {
             (Some(record), _) => Then::HandOn { record },
             (None, Some(command)) => Then::Exec(command),
             (None, None) => Then::Return,
         };
-        Ok(Self::Mount { stack, then })
+        Ok(Self::Mount { stack: Box::new(stack), then })
     }
 }
 
@@ -135,6 +137,7 @@ impl Stack {
             idmap,
             writable: writable(upper.as_deref(), work.as_deref(), ephemeral)?,
             settings: Vec::new(),
+            fuse: Fuse::Never,
         })
     }
 
@@ -228,7 +231,7 @@ mod tests {
 
     fn stack(words: &[&str]) -> Stack {
         match plan(words).unwrap() {
-            Plan::Mount { stack, .. } => stack,
+            Plan::Mount { stack, .. } => *stack,
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use common::sys::fscontext::FsContext;
 use common::sys::mount::{Attributes, Reach, attach, clone_tree};
 use common::{Error, Result, trace};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 
@@ -70,6 +70,17 @@ impl Scratch {
             attach(mount.as_fd(), place.fd()).during("mount in the private tmpfs", place.path())?;
         }
         Ok(mount)
+    }
+
+    /// Makes it reachable at `place`, in a mount namespace that has just been copied from ours.
+    pub fn reach_at(&self, place: &Path) -> nix::Result<()> {
+        match self.attached_at {
+            Some(_) => Ok(()), // so is its copy
+            None => attach(
+                self.mount.as_fd(),
+                open(place, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?.as_fd(),
+            ),
+        }
     }
 
     /// Where it can be reached by path, if it can.

@@ -4,13 +4,21 @@ use std::path::Path;
 
 use common::error::printable;
 use common::record::Rootfs;
-use common::{Result, output};
+use common::{Error, Result, output};
 
 use crate::mounted::Mounted;
 
 /// Prints it.
 pub fn show(merged: &Path, json: bool) -> Result<()> {
-    let rootfs = Mounted::at(merged)?.rootfs();
+    let union = Mounted::at(merged)?;
+    if union.mount.fs_type != "overlay" {
+        return Err(Error::new(
+            "show",
+            merged,
+            "the layers of a FUSE filesystem are known to its server alone",
+        ));
+    }
+    let rootfs = union.rootfs();
     if json { output::write_json(&rootfs.to_json()) } else { output::write(text(&rootfs)) }
 }
 

@@ -3,10 +3,11 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
-use common::Result;
 use common::record::Rootfs;
 use common::undo::Undo;
+use common::{Result, trace};
 
+use crate::cli::Fuse;
 use crate::layer::Layer;
 use crate::options::Setting;
 use crate::overlay::{self, Overlay};
@@ -17,7 +18,7 @@ use crate::source::Source;
 use crate::split::{self, Obstacles};
 use crate::tree::Tree;
 use crate::upper::Upper;
-use crate::{checks, image, init_layer};
+use crate::{checks, fuse, image, init_layer};
 
 /// A mounted union: taken back when dropped, unless kept.
 #[must_use = "dropping it takes the mount back"]
@@ -78,7 +79,15 @@ impl Union {
             settings: &settings,
             source: &source,
         };
-        let tree = if in_pieces { split::assemble(&parts, &obstacles)? } else { parts.whole()? };
+        let by_overlayfs = || if in_pieces { split::assemble(&parts, &obstacles) } else { parts.whole() };
+        let tree = match stack.fuse {
+            Fuse::Never => by_overlayfs()?,
+            Fuse::Always => fuse::mount(&parts)?,
+            Fuse::Auto => by_overlayfs().or_else(|error| {
+                trace::step(format_args!("the kernel refuses overlayfs ({error})"));
+                fuse::mount(&parts)
+            })?,
+        };
         drop(scratch); // where it covered MERGED, it would cover the union
         let mounted = tree.with(init).attach(&merged)?;
         Ok(Self { mounted, upper, rootfs })
@@ -133,7 +142,9 @@ impl ReadOnly {
         let all: Vec<&Layer> = self.lowers.iter().chain(&self.data_only).chain(&self.init).collect();
         checks::lowers(&all)?;
         match &stack.writable {
-            Writable::Directory { upper, work } => checks::writable(upper, work, &all),
+            Writable::Directory { upper, work } => {
+                checks::writable(upper, work, &all, stack.fuse != Fuse::Never)
+            }
             _ => Ok(()),
         }
     }
