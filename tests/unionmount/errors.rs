@@ -146,7 +146,7 @@ fn an_upper_that_another_union_uses_is_refused_whatever_the_mount_namespace() {
         &scene,
         "unionmount -l bottom -u up merged
          unionmount -l top -u up -w other.work other || echo $?
-         unshare --mount sh -c 'umount merged; unionmount -l top -u up2 -w up.work other' || echo $?
+         unshare-lite --mount -- sh -c 'umount merged; unionmount -l top -u up2 -w up.work other' || echo $?
          umount merged; unionmount -l top -u up other; ls other",
     );
     let run = run.success();

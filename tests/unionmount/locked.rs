@@ -79,7 +79,7 @@ fn layer_with_a_mount(scene: &Scene) {
     scene.dir("merged");
 }
 
-const INNER: &str = "unshare --user --map-root-user --mount sh -ec";
+const INNER: &str = "unshare-lite --user --map-root-user --mount -- sh -ec";
 
 #[test]
 fn only_the_way_to_the_locked_mount_is_built_in_pieces() {

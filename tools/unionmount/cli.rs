@@ -15,10 +15,11 @@ pub struct Cli {
     pub layers: Layers,
     #[command(flatten)]
     pub features: Features,
-    /// Whether fuse-overlayfs(1) takes overlayfs's place: where the kernel refuses, or always
+    /// Use fuse-overlayfs: never (default), auto (if the kernel refuses), always
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Fuse::Never)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub fuse: Fuse,
-    /// Mount in the container of this record ('-': standard input), and print the record
+    /// Mount in the container of this record ('-': standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     pub from: Option<PathBuf>,
     #[command(flatten)]
@@ -40,7 +41,7 @@ pub enum Fuse {
 /// The stack.
 #[derive(Args, Debug)]
 pub struct Layers {
-    /// A read-only layer, also an erofs or squashfs image; repeatable, the bottom first
+    /// A layer, read-only, or an erofs or squashfs image of one; bottom first
     #[arg(short, long, value_name = "DIR|IMAGE")]
     pub lower: Vec<PathBuf>,
     /// More layers, above those, one a line of FILE ('-': standard input)
@@ -49,19 +50,19 @@ pub struct Layers {
     /// The names in --layers-from end in NUL
     #[arg(short = '0', long, requires = "layers_from")]
     pub null: bool,
-    /// The writable layer, made if missing; without it the union is read-only
+    /// The writable layer, made if missing; without it all is read-only
     #[arg(short, long, value_name = "DIR", conflicts_with = "ephemeral")]
     pub upper: Option<PathBuf>,
     /// overlayfs's work directory, made if missing [default: UPPER.work]
     #[arg(short, long, value_name = "DIR", requires = "upper")]
     pub work: Option<PathBuf>,
-    /// A writable layer in memory that nobody else sees and that goes with the mount
+    /// A writable layer in memory, seen by nobody else; goes with the mount
     #[arg(long, value_name = "SIZE", require_equals = true, num_args = 0..=1)]
     pub ephemeral: Option<Option<String>>,
-    /// The init layer: its files show, and writes to them stay in it, out of the upper
+    /// The init layer: writes to its files stay in it, out of the upper
     #[arg(long, value_name = "DIR")]
     pub init: Option<PathBuf>,
-    /// Show the read-only layers' ids from FROM on as those from TO on; repeatable
+    /// Show the read-only layers' ids from FROM on as TO on; repeatable
     #[arg(long, value_name = "FROM:TO:COUNT")]
     pub idmap: Vec<IdMap>,
 }
@@ -69,7 +70,7 @@ pub struct Layers {
 /// What overlayfs can do beyond stacking.
 #[derive(Args, Debug)]
 pub struct Features {
-    /// A layer at the very bottom that only holds data of metacopy files; repeatable
+    /// A layer with only the data of metacopy files; repeatable
     #[arg(long, value_name = "DIR")]
     pub data_only: Vec<PathBuf>,
     /// Never wait for the disk; after a crash the upper cannot be trusted
@@ -87,7 +88,7 @@ pub struct Features {
     /// Inode numbers are unique and lasting
     #[arg(long)]
     pub xino: bool,
-    /// Keep overlayfs's marks in user.overlay.* attributes; by itself in a user namespace
+    /// Marks in user.overlay.* attributes; by itself in a user namespace
     #[arg(long)]
     pub userxattr: bool,
     /// Any other option of overlayfs; repeatable
