@@ -15,7 +15,7 @@ pub struct Cli {
     pub layers: Layers,
     #[command(flatten)]
     pub features: Features,
-    /// Use fuse-overlayfs: never (default), auto (if the kernel refuses), always
+    /// Use fuse-overlayfs: never (default), always, or auto: on refusal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Fuse::Never)]
     #[arg(hide_possible_values = true, hide_default_value = true)]
     pub fuse: Fuse,
@@ -41,7 +41,7 @@ pub enum Fuse {
 /// The stack.
 #[derive(Args, Debug)]
 pub struct Layers {
-    /// A layer, read-only, or an erofs or squashfs image of one; bottom first
+    /// A read-only layer, or an erofs or squashfs image of one; bottom first
     #[arg(short, long, value_name = "DIR|IMAGE")]
     pub lower: Vec<PathBuf>,
     /// More layers, above those, one a line of FILE ('-': standard input)
