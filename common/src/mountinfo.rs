@@ -27,7 +27,7 @@ pub struct Mount {
     pub fs_type: String,
     /// Filesystem-specific source.
     pub source: OsString,
-    /// Options of the filesystem itself.
+    /// Options of the filesystem itself, with the kernel's escapes: a comma inside a value is `\054`.
     pub super_options: OsString,
 }
 
@@ -41,7 +41,22 @@ impl Mount {
     /// Whether the filesystem's own options hold `option`.
     #[must_use]
     pub fn has_super_option(&self, option: &str) -> bool {
-        self.super_options.as_bytes().split(|&b| b == b',').any(|have| have == option.as_bytes())
+        self.super_option_list().any(|have| have == option)
+    }
+
+    /// The values of the filesystem's own option `key`, which may be there several times.
+    #[must_use]
+    pub fn super_option_values(&self, key: &str) -> Vec<OsString> {
+        let value = |option: OsString| {
+            let value = option.as_bytes().strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
+            Some(OsString::from_vec(value.to_vec()))
+        };
+        self.super_option_list().filter_map(value).collect()
+    }
+
+    /// Each option, as it was before the kernel escaped it.
+    fn super_option_list(&self) -> impl Iterator<Item = OsString> {
+        self.super_options.as_bytes().split(|&byte| byte == b',').map(unescape)
     }
 }
 
@@ -91,7 +106,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     }
     let fs_type = text(next()?)?;
     let source = unescape(next()?);
-    let super_options = unescape(next()?);
+    let super_options = OsString::from_vec(next()?.to_vec());
     Some(Mount {
         id,
         parent,
@@ -139,7 +154,8 @@ mod tests {
 
     const TABLE: &[u8] = b"21 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard\n\
         30 21 0:25 / /mnt/a\\040b\\134c ro,nosuid - tmpfs none rw,size=4k\n\
-        31 21 0:26 / /mnt/a\\040b\\134c rw - tmpfs top rw\n";
+        31 21 0:26 / /mnt/a\\040b\\134c rw - tmpfs top rw\n\
+        32 21 0:27 / /union rw - overlay o rw,lowerdir+=/a\\054b,lowerdir+=/c,lowerdir=d\n";
 
     #[test]
     fn fields_and_escapes_are_read() {
@@ -147,6 +163,14 @@ mod tests {
         assert_eq!(mounts[0].propagation, ["shared:1", "master:2"]);
         assert_eq!(mounts[1].mount_point, Path::new("/mnt/a b\\c"));
         assert!(mounts[1].has_option("ro") && mounts[1].has_super_option("size=4k"));
+    }
+
+    #[test]
+    fn an_option_may_hold_a_comma_and_come_twice() {
+        let mounts = parse(TABLE).unwrap();
+        assert_eq!(mounts[3].super_option_values("lowerdir+"), ["/a,b", "/c"]);
+        assert_eq!(mounts[3].super_option_values("lowerdir"), ["d"]);
+        assert!(mounts[3].has_super_option("lowerdir+=/a,b"));
     }
 
     #[test]

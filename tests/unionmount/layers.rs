@@ -50,7 +50,8 @@ fn names_with_separators_spaces_and_any_bytes_are_taken_as_they_are() {
     let scene = Scene::new();
     scene.dir("merged");
     let names: [&[u8]; 7] = [b"a:b", b"c,d", b"e\\f", b"g h", b"i\nj", b"\xff\xfe", b"k\\:l,m="];
-    let mut union = scene.sh("exec unshare --mount unionmount \"$@\" -- cat merged/file merged/other");
+    let mut union =
+        scene.sh("exec unshare-lite --mount -- unionmount \"$@\" -- cat merged/file merged/other");
     union.arg("sh");
     for name in names {
         let name = OsString::from_vec(name.to_vec());

@@ -79,7 +79,7 @@ fn layer_with_a_mount(scene: &Scene) {
     scene.dir("merged");
 }
 
-const INNER: &str = "unshare --user --map-root-user --mount sh -ec";
+const INNER: &str = "unshare-lite --user --map-root-user --mount -- sh -ec";
 
 #[test]
 fn only_the_way_to_the_locked_mount_is_built_in_pieces() {
@@ -129,6 +129,29 @@ fn other_layers_show_through_above_and_below() {
         stdout(&run.success()),
         "belownoteaboveabovemerged/free:\nabove\nfile\n\nmerged/locked:\nbeside\nhere\nlink\nnote\n"
     );
+}
+
+/// overlayfs calls such layers overlapping, and refuses them.
+#[test]
+fn a_layer_may_lie_inside_another() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.file("outer/a/file", "outer");
+    scene.file("outer/a/b/inner/a/file", "inner");
+    scene.file("outer/c/file", "beside");
+    scene.dir("merged");
+    let run = private(
+        &scene,
+        "unionmount -l outer -l outer/a/b/inner -u up merged
+         cat merged/a/file merged/c/file; ls -A merged/a/b merged/a/b/inner
+         echo new > merged/c/new; cat up/c/new",
+    );
+    assert_eq!(stdout(&run.success()), "innerbesidemerged/a/b:\ninner\n\nmerged/a/b/inner:\nnew\n");
+    let run =
+        private(&scene, "unionmount -l / -l outer --ephemeral merged; cat merged/c/file; ls -d merged/etc");
+    assert_eq!(stdout(&run.success()), "besidemerged/etc\n");
 }
 
 #[test]

@@ -5,9 +5,14 @@
 mod common;
 
 mod errors;
+mod fuse;
+mod images;
+mod init_layer;
 mod layers;
 mod locked;
+mod options;
 mod record;
+mod show;
 mod upper;
 
 use assert_cmd::assert::Assert;
@@ -15,15 +20,13 @@ use common::Scene;
 
 /// Runs a script as root of a mount namespace of its own.
 fn private(scene: &Scene, script: &str) -> Assert {
-    scene.sh("exec unshare --mount sh -ec \"$SCRIPT\"").env("SCRIPT", script).assert()
+    scene.sh("exec unshare-lite --mount -- sh -ec \"$SCRIPT\"").env("SCRIPT", script).assert()
 }
 
 /// Runs a script as an ordinary user who is root of a user and mount namespace of its own.
 fn rootless(scene: &Scene, script: &str) -> Assert {
-    scene
-        .user_sh("exec unshare --user --map-root-user --mount sh -ec \"$SCRIPT\"")
-        .env("SCRIPT", script)
-        .assert()
+    let command = "exec unshare-lite --user --map-root-user --mount -- sh -ec \"$SCRIPT\"";
+    scene.user_sh(command).env("SCRIPT", script).assert()
 }
 
 /// Two layers with a file of the same name, and a place for the union.
@@ -32,6 +35,7 @@ fn two_layers() -> Scene {
     scene.file("bottom/both", "bottom");
     scene.file("bottom/only", "bottom only");
     scene.file("top/both", "top");
+    scene.file("top/inner/file", "inner");
     scene.dir("merged");
     scene
 }

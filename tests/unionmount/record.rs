@@ -9,7 +9,7 @@ use crate::two_layers;
 
 /// A process in namespaces of its own, as `unshare-lite --detach` makes one, and its record.
 fn container(scene: &Scene, unshare: &str) -> (Child, String) {
-    let script = format!("exec unshare {unshare} sh -c 'echo; exec sleep 60'");
+    let script = format!("exec unshare-lite {unshare} -- sh -c 'echo; exec sleep 60'");
     let mut child = scene.std_sh(&script).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = [0];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
@@ -25,7 +25,7 @@ fn a_record_without_a_container_is_handed_on_with_the_union_that_was_mounted_her
     }
     let scene = two_layers();
     let run = scene
-        .sh("exec unshare --mount sh -c 'unionmount --from - -l bottom -l top -u up merged; cat merged/both >&2'")
+        .sh("exec unshare-lite --mount -- sh -c 'unionmount --from - -l bottom -l top -u up merged; cat merged/both >&2'")
         .write_stdin(r#"{"x":1}"#)
         .assert()
         .success();

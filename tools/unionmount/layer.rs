@@ -1,43 +1,105 @@
 //! A directory that takes part in a union, held open so that what was checked is what is used.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use common::Result;
-use common::error::During as _;
 use common::sys::mount::{Reach, clone_tree};
+use common::{During as _, Error, Result};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{Mode, fstat, stat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 use xattr::FileExt as _;
+
+use crate::attributes;
 
 /// An open directory and its name.
 #[derive(Debug)]
 pub struct Layer {
     path: PathBuf,
     fd: OwnedFd,
+    /// It is on a mount of ours, to which its path does not lead.
+    is_private: bool,
 }
 
 impl Layer {
     /// Opens the directory `path`, which we trust: a link is followed.
     pub fn open(path: &Path, what: &'static str) -> Result<Self> {
+        Self::open_with(path, what, OFlag::O_DIRECTORY)
+    }
+
+    /// Opens a read-only layer: a directory, or a file that may be an image.
+    pub fn open_lower(path: &Path) -> Result<Self> {
+        let layer = Self::open_with(path, "layer", OFlag::empty())?;
+        match attributes::kind(&layer.stat()?) {
+            SFlag::S_IFDIR | SFlag::S_IFREG => Ok(layer),
+            _ => Err(Error::new("open the layer", layer.path, Errno::ENOTDIR)),
+        }
+    }
+
+    fn open_with(path: &Path, what: &'static str, flags: OFlag) -> Result<Self> {
         let step = || format!("open the {what}");
-        let path = path.canonicalize().during(step(), path)?;
-        let fd = openat(AT_FDCWD, &path, DIRECTORY | OFlag::O_PATH, Mode::empty()).during(step(), &path)?;
-        Ok(Self { path, fd })
+        let flags = flags | OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let fd = openat(AT_FDCWD, path, flags, Mode::empty()).during(step(), path)?;
+        // What the kernel resolved, in one call; realpath(3) takes one for each part of the path.
+        let real = std::fs::read_link(path_by_descriptor(&fd)).or_else(|_| path.canonicalize());
+        Ok(Self { path: real.during(step(), path)?, fd, is_private: false })
     }
 
     /// A directory in this one, which must not be a link; open for reading, so that the kernel
     /// checks that we may.
     pub fn child(&self, name: &CStr) -> nix::Result<Self> {
         let fd = openat(&self.fd, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
-        Ok(Self { path: self.join(name), fd })
+        Ok(Self { path: self.join(name), fd, is_private: self.is_private })
     }
 
-    /// A directory that we have opened ourselves.
-    pub fn named(path: PathBuf, fd: OwnedFd) -> Self {
-        Self { path, fd }
+    /// A directory on a mount of ours; `path` is for messages.
+    pub fn private(path: PathBuf, fd: OwnedFd) -> Self {
+        Self { path, fd, is_private: true }
+    }
+
+    /// Whether its path leads nowhere outside this process.
+    pub fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    /// What is in it.
+    pub fn names(&self) -> Result<Vec<CString>> {
+        let step = "list the directory";
+        let mut open = Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .during(step, &self.path)?;
+        let mut names = Vec::new();
+        for entry in open.iter() {
+            let name = entry.during(step, &self.path)?.file_name().to_owned();
+            if name.as_bytes() != b"." && name.as_bytes() != b".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The file `name` in it, as a mount that is not attached yet.
+    pub fn bind(&self, name: &CStr) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        clone_tree(openat(&self.fd, name, flags, Mode::empty())?.as_fd(), Reach::One)
+    }
+
+    /// What stat(2) says of it.
+    pub fn stat(&self) -> Result<FileStat> {
+        fstat(&self.fd).during("look at", &self.path)
+    }
+
+    /// Whether it is a file, which makes it an image.
+    pub fn is_file(&self) -> bool {
+        self.stat().is_ok_and(|stat| attributes::kind(&stat) == SFlag::S_IFREG)
+    }
+
+    /// Whether what `path` leads to is on the same filesystem.
+    pub fn is_on_filesystem_of(&self, path: &Path) -> bool {
+        matches!((self.stat(), stat(path)), (Ok(a), Ok(b)) if a.st_dev == b.st_dev)
     }
 
     /// Its absolute path, without links.
@@ -45,34 +107,35 @@ impl Layer {
         &self.path
     }
 
-    /// Its path, if that leads here: it does not for what is in our tmpfs, nor for what that covers.
+    /// Its path, if that leads here: it does not for what is on a mount of ours, nor for what that covers.
     pub fn reachable_path(&self) -> Option<&Path> {
+        if self.is_private {
+            return None;
+        }
         let (here, there) = (fstat(&self.fd).ok()?, stat(&self.path).ok()?);
-        (self.path.has_root() && (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
-            .then_some(self.path.as_path())
+        ((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)).then_some(self.path.as_path())
     }
 
     /// A path that leads here for this process, whatever covers its own.
     pub fn path_by_descriptor(&self) -> String {
-        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+        path_by_descriptor(&self.fd)
     }
 
     /// The path of what is called `name` in it.
     pub fn join(&self, name: &CStr) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt as _;
-        self.path.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
+        self.path.join(OsStr::from_bytes(name.to_bytes()))
     }
 
     /// The same directory, opened once more.
     pub fn again(&self) -> Result<Self> {
         let fd = self.fd.try_clone().during("duplicate a descriptor", &self.path)?;
-        Ok(Self { path: self.path.clone(), fd })
+        Ok(Self { path: self.path.clone(), fd, is_private: self.is_private })
     }
 
     /// The same directory, open for reading.
     pub fn reopened(&self) -> Result<Self> {
         let fd = openat(&self.fd, ".", DIRECTORY, Mode::empty()).during("open the layer", &self.path)?;
-        Ok(Self { path: self.path.clone(), fd })
+        Ok(Self { path: self.path.clone(), fd, is_private: self.is_private })
     }
 
     /// Whether it hides the directories of the same name in the layers below it; it must be open for reading.
@@ -98,6 +161,10 @@ impl Layer {
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn path_by_descriptor(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);

@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 
 use common::error::During as _;
 use common::sys::mount::{Reach, clone_tree};
@@ -16,13 +17,18 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir};
 
+use crate::kernel_log::KernelLog;
 use crate::layer::Layer;
 use crate::overlay::Overlay;
 use crate::scratch::Scratch;
 
 /// Makes it in the scratch, and returns a detached clone.
-pub fn mount(overlay: &Overlay<'_>, scratch: &Scratch) -> Result<OwnedFd> {
+pub fn mount(overlay: &Overlay<'_>, scratch: &Scratch, log: &mut KernelLog) -> Result<OwnedFd> {
     let stage = c"stage";
+    if !overlay.data_only.is_empty() {
+        return Err(Error::new("mount overlay", overlay.place, "this kernel has no data-only layers")
+            .hint("--data-only takes Linux 6.7"));
+    }
     let root = scratch.path().ok_or_else(|| {
         Error::new("mount overlay", overlay.place, "this kernel takes neither lowerdir+ nor a detached layer")
     })?;
@@ -32,10 +38,10 @@ pub fn mount(overlay: &Overlay<'_>, scratch: &Scratch) -> Result<OwnedFd> {
     }
     let options = options(overlay, by_path);
     if options.len() < PAGE {
-        mount_options(overlay, &path, &options)?;
+        mount_options(overlay, &path, &options, log)?;
     } else {
         let _back = in_directory_of_descriptors()?;
-        mount_options(overlay, &path, &self::options(overlay, by_number))?;
+        mount_options(overlay, &path, &self::options(overlay, by_number), log)?;
     }
     let _unstage = Undo::new(|| {
         let _ = umount2(&path, MntFlags::MNT_DETACH);
@@ -49,7 +55,7 @@ pub fn mount(overlay: &Overlay<'_>, scratch: &Scratch) -> Result<OwnedFd> {
 /// A page, with the NUL at its end.
 const PAGE: usize = 4096;
 
-fn mount_options(overlay: &Overlay<'_>, path: &std::path::Path, options: &OsStr) -> Result<()> {
+fn mount_options(overlay: &Overlay<'_>, path: &Path, options: &OsStr, log: &mut KernelLog) -> Result<()> {
     if options.len() >= PAGE {
         return Err(Error::new(
             "mount overlay",
@@ -58,8 +64,8 @@ fn mount_options(overlay: &Overlay<'_>, path: &std::path::Path, options: &OsStr)
         )
         .hint("Linux 6.7 takes layers one by one"));
     }
-    nix::mount::mount(Some("unionmount"), path, Some("overlay"), MsFlags::empty(), Some(options))
-        .map_err(|errno| overlay.failed(errno, errno.desc()))
+    nix::mount::mount(Some(overlay.source), path, Some("overlay"), MsFlags::empty(), Some(options))
+        .map_err(|errno| overlay.failed(errno, log.of_overlayfs()))
 }
 
 /// `lowerdir=TOP:…:BOTTOM,upperdir=…,workdir=…` and the flags.
@@ -69,8 +75,8 @@ fn options(overlay: &Overlay<'_>, name: fn(&Layer) -> Vec<u8>) -> OsString {
     if let Some((upper, work)) = overlay.writable {
         text.extend([b",upperdir=", &name(upper)[..], b",workdir=", &name(work)].concat());
     }
-    for flag in overlay.flags {
-        text.extend([b",", flag.as_bytes()].concat());
+    for setting in overlay.settings {
+        text.extend([b",", &setting.to_bytes()[..]].concat());
     }
     OsString::from_vec(text)
 }
@@ -85,6 +91,11 @@ fn by_path(layer: &Layer) -> Vec<u8> {
 
 fn by_number(layer: &Layer) -> Vec<u8> {
     layer.fd().as_raw_fd().to_string().into_bytes()
+}
+
+/// A path as an option string holds it.
+pub fn escaped_path(path: &Path) -> OsString {
+    OsString::from_vec(escaped(path.as_os_str().as_bytes()))
 }
 
 fn escaped(path: &[u8]) -> Vec<u8> {
@@ -104,10 +115,21 @@ fn in_directory_of_descriptors() -> Result<impl Drop> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::options::Setting;
 
     fn layer(path: &str) -> Layer {
-        Layer::named(path.into(), std::fs::File::open("/").unwrap().into())
+        Layer::private(path.into(), std::fs::File::open("/").unwrap().into())
+    }
+
+    fn of_nothing() -> Overlay<'static> {
+        Overlay {
+            place: Path::new("/m"),
+            lowers: Vec::new(),
+            writable: None,
+            data_only: &[],
+            settings: &[],
+            source: c"unionmount",
+        }
     }
 
     fn by_its_name(layer: &Layer) -> Vec<u8> {
@@ -117,11 +139,12 @@ mod tests {
     #[test]
     fn what_separates_layers_and_options_is_escaped() {
         let (bottom, top, upper, work) = (layer("/a:b"), layer("/c,d"), layer("/e\\f"), layer("/w"));
+        let settings = [Setting { key: c"userxattr".to_owned(), value: None }];
         let overlay = Overlay {
-            place: Path::new("/m"),
             lowers: vec![&bottom, &top],
             writable: Some((&upper, &work)),
-            flags: &[c"userxattr".to_owned()],
+            settings: &settings,
+            ..of_nothing()
         };
         assert_eq!(
             options(&overlay, by_its_name),
@@ -132,8 +155,7 @@ mod tests {
     #[test]
     fn five_hundred_numbers_fit_a_page() {
         let bottom = layer("/a");
-        let overlay =
-            Overlay { place: Path::new("/m"), lowers: vec![&bottom; 500], writable: None, flags: &[] };
+        let overlay = Overlay { lowers: vec![&bottom; 500], ..of_nothing() };
         assert!(options(&overlay, by_number).len() < PAGE);
     }
 }

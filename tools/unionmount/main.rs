@@ -3,21 +3,38 @@
 //! `unionmount [-l DIR]... [-u DIR [-w DIR] | --ephemeral[=SIZE]] MERGED [-- COMMAND [ARG...]]`
 //!
 //! `unionmount --from FILE [-l DIR]... [-u DIR [-w DIR] | --ephemeral[=SIZE]] MERGED`
+//!
+//! `unionmount --show [--json] MERGED`
+//!
+//! `unionmount --unmount MERGED`
 
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod checks;
 mod cli;
+mod fuse;
+mod image;
+mod init_layer;
+mod kernel_log;
 mod layer;
 mod legacy;
+mod mounted;
+mod options;
 mod overlay;
 mod pipeline;
 mod plan;
 mod scratch;
+mod shift;
+mod show;
+mod skeleton;
+mod source;
 mod split;
 mod tree;
 mod union;
+mod unmount;
 mod upper;
+mod users;
 
 use std::process::ExitCode;
 
@@ -32,16 +49,17 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let plan = Plan::new(cli)?;
-    match plan.then {
-        Then::Return => Union::mount(&plan.stack)?.keep(),
-        Then::Exec(command) => {
-            let union = Union::mount(&plan.stack)?;
+    match Plan::new(cli)? {
+        Plan::Show { merged, json } => show::show(&merged, json)?,
+        Plan::Unmount { merged } => unmount::unmount(&merged)?,
+        Plan::Mount { stack, then: Then::Return } => Union::mount(&stack)?.keep(),
+        Plan::Mount { stack, then: Then::HandOn { record } } => pipeline::stage(&record, &stack)?,
+        Plan::Mount { stack, then: Then::Exec(command) } => {
+            let union = Union::mount(&stack)?;
             let error = command.exec();
             drop(union); // COMMAND does not run, so nothing stays
             return Err(error);
         }
-        Then::HandOn { record } => pipeline::stage(&record, &plan.stack)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,8 +12,10 @@ use common::sys::mount::Attributes;
 use common::{Error, Result, trace};
 use nix::errno::Errno;
 
+use crate::kernel_log::KernelLog;
 use crate::layer::Layer;
 use crate::legacy;
+use crate::options::Setting;
 use crate::scratch::{NEEDS_PRIVILEGE, Scratch};
 
 /// What overlayfs is to stack, and how.
@@ -25,8 +27,12 @@ pub struct Overlay<'a> {
     pub lowers: Vec<&'a Layer>,
     /// The upper and its work directory.
     pub writable: Option<(&'a Layer, &'a Layer)>,
-    /// Options without a value.
-    pub flags: &'a [CString],
+    /// Below the lowers: only data, for metacopy files.
+    pub data_only: &'a [Layer],
+    /// overlayfs's own options.
+    pub settings: &'a [Setting],
+    /// What the mount table calls it.
+    pub source: &'a CStr,
 }
 
 impl Overlay<'_> {
@@ -44,15 +50,16 @@ impl Overlay<'_> {
 
     fn mount_as_is(&self, scratch: &Scratch) -> Result<OwnedFd> {
         trace::step(format_args!("mount overlay on {}", self.shown()));
-        match self.by_context()? {
+        let mut log = KernelLog::from_now();
+        match self.by_context(&mut log)? {
             Some(mount) => Ok(mount),
-            None => legacy::mount(self, scratch),
+            None => legacy::mount(self, scratch, &mut log),
         }
     }
 
     /// By fsopen(2); `None` where this kernel's overlayfs takes layers by option string only.
-    fn by_context(&self) -> Result<Option<OwnedFd>> {
-        let context = FsContext::open(c"overlay").map_err(|errno| self.failed(errno, errno.desc()))?;
+    fn by_context(&self, log: &mut KernelLog) -> Result<Option<OwnedFd>> {
+        let context = FsContext::open(c"overlay").map_err(|errno| self.failed(errno, Vec::new()))?;
         let configure = || -> nix::Result<Option<OwnedFd>> {
             // overlayfs stacks in the order given, the top first.
             for layer in self.lowers.iter().rev() {
@@ -60,37 +67,51 @@ impl Overlay<'_> {
                     return Ok(None);
                 }
             }
+            for layer in self.data_only.iter().rev() {
+                append(&context, c"datadir+", layer)?;
+            }
             if let Some((upper, work)) = self.writable {
                 append(&context, c"upperdir", upper)?;
                 append(&context, c"workdir", work)?;
             }
-            for flag in self.flags {
-                context.set_flag(flag)?;
+            for Setting { key, value } in self.settings {
+                match value {
+                    Some(value) => context.set_string(key, value)?,
+                    None => context.set_flag(key)?,
+                }
             }
-            context.set_string(c"source", c"unionmount")?;
+            context.set_string(c"source", self.source)?;
             context.mount(Attributes::NONE).map(Some)
         };
-        configure().map_err(|errno| self.failed(errno, &context.explain(errno)))
+        configure().map_err(|errno| {
+            let mut messages = context.messages();
+            messages.extend(log.of_overlayfs());
+            self.failed(errno, messages)
+        })
     }
 
-    /// The error for `errno`, in the kernel's words, with the usual cause.
-    pub fn failed(&self, errno: Errno, why: &str) -> Error {
-        Error::new("mount overlay", self.place, why.to_owned()).or_hint(match errno {
+    /// The error for `errno`, in the kernel's words where it left some, with the usual cause.
+    pub fn failed(&self, errno: Errno, messages: Vec<String>) -> Error {
+        let hint = match errno {
             Errno::EPERM => Some(NEEDS_PRIVILEGE),
             Errno::ENODEV => {
                 Some("this kernel has no overlayfs: 'modprobe overlay' loads it where it is a module")
             }
             Errno::EBUSY => Some("the upper or the work directory is in use by another overlay"),
-            Errno::ELOOP => Some("a layer lies inside the upper, the work directory or another layer"),
+            Errno::ELOOP => Some("two layers are the same directory, or one lies inside another"),
             Errno::ESTALE => {
                 Some("the upper was used with other layers before, and index=on holds it to them")
             }
-            Errno::EINVAL => Some(
-                "not every filesystem can hold an upper (another overlay, NFS, vfat and hostfs cannot); \
-                 a directory on ext4, xfs, btrfs or tmpfs can, and --ephemeral needs none",
-            ),
+            Errno::EINVAL if messages.is_empty() => {
+                Some("the kernel's log may say more: dmesg(1); an upper must be on ext4, xfs, btrfs or tmpfs")
+            }
             _ => None,
-        })
+        };
+        let why = match messages.is_empty() {
+            true => errno.desc().to_owned(),
+            false => format!("{} ({})", messages.join("; "), errno.desc()),
+        };
+        Error::new("mount overlay", self.place, why).or_hint(hint)
     }
 
     fn shown(&self) -> String {
@@ -101,8 +122,11 @@ impl Overlay<'_> {
         if let Some((upper, _)) = self.writable {
             text += &format!(", upper {}", upper.path().display());
         }
-        for flag in self.flags {
-            text += &format!(", {}", flag.to_string_lossy());
+        for layer in self.data_only {
+            text += &format!(", data {}", layer.path().display());
+        }
+        for setting in self.settings {
+            text += &format!(", {}", String::from_utf8_lossy(&setting.to_bytes()));
         }
         text + ")"
     }

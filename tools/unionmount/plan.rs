@@ -1,20 +1,40 @@
-//! What is meant: the union to build, as plain data, with every path absolute.
+//! What is meant: plain data, with every path absolute.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, stdin};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use common::chain::Chain;
-use common::error::During as _;
-use common::{Error, Result, size};
+use common::idmap::IdMap;
+use common::{During as _, Error, Result, size};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Fuse, Layers, Other};
+use crate::options::{Setting, settings};
 
 /// What the tool is to do.
 #[derive(Debug)]
-pub struct Plan {
-    /// The union.
-    pub stack: Stack,
-    /// What follows once it is mounted.
-    pub then: Then,
+pub enum Plan {
+    /// Print the stack mounted on `merged`.
+    Show {
+        /// Where it is mounted.
+        merged: PathBuf,
+        /// As JSON.
+        json: bool,
+    },
+    /// Take the union on `merged` away.
+    Unmount {
+        /// Where it is mounted.
+        merged: PathBuf,
+    },
+    /// Mount a union.
+    Mount {
+        /// The union.
+        stack: Box<Stack>,
+        /// What follows once it is mounted.
+        then: Then,
+    },
 }
 
 /// The union: which layers, and where.
@@ -24,8 +44,18 @@ pub struct Stack {
     pub merged: PathBuf,
     /// The read-only layers, bottom first.
     pub lowers: Vec<PathBuf>,
+    /// Below them, for data of metacopy files alone.
+    pub data_only: Vec<PathBuf>,
+    /// Above them, but for its own writes.
+    pub init: Option<PathBuf>,
+    /// How the ids of the read-only layers are shown.
+    pub idmap: Vec<IdMap>,
     /// What takes the writes.
     pub writable: Writable,
+    /// overlayfs's options.
+    pub settings: Vec<Setting>,
+    /// Whether fuse-overlayfs(1) takes its place.
+    pub fuse: Fuse,
 }
 
 /// What takes the writes.
@@ -61,37 +91,93 @@ pub enum Then {
     },
 }
 
-/// The kernel's OVL_MAX_STACK (fs/overlayfs/params.h).
+/// The kernel's OVL_MAX_STACK (fs/overlayfs/params.h); all read-only layers count.
 const MOST_LAYERS: usize = 500;
 
 impl Plan {
     /// Checks what was typed.
     pub fn new(cli: Cli) -> Result<Self> {
-        let Cli { lower, upper, work, ephemeral, from, merged, chain } = cli;
-        let stack = Stack {
-            merged: absolute(&merged)?,
-            lowers: lowers(&lower)?,
-            writable: writable(upper.as_deref(), work.as_deref(), ephemeral)?,
-        };
+        let Cli { layers, features, fuse, from, other, merged, chain } = cli;
+        let merged = absolute(&merged)?;
+        match other {
+            Other { show: true, json, .. } => return Ok(Self::Show { merged, json }),
+            Other { unmount: true, .. } => return Ok(Self::Unmount { merged }),
+            Other { .. } => {}
+        }
+        if from.as_deref() == Some(Path::new("-")) && layers.layers_from.as_deref() == Some(Path::new("-")) {
+            return Err(Error::usage("--from - and --layers-from - cannot both read standard input"));
+        }
+        let settings = settings(&features)?;
+        let data_only = features.data_only.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
+        let stack = Stack { merged, data_only, settings, fuse, ..Stack::of(layers)? };
+        stack.check()?;
         let then = match (from, chain.chain()) {
             (Some(record), _) => Then::HandOn { record },
             (None, Some(command)) => Then::Exec(command),
             (None, None) => Then::Return,
         };
-        Ok(Self { stack, then })
+        Ok(Self::Mount { stack: Box::new(stack), then })
     }
 }
 
-fn lowers(typed: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    match typed.len() {
-        0 => Err(Error::usage("no layer given")
-            .hint("--lower DIR names one; --lower / is this machine's own root")),
-        count if count > MOST_LAYERS => {
-            Err(Error::usage(format!("{count} layers: overlayfs takes at most {MOST_LAYERS}"))
-                .hint("merge some of them into one"))
-        }
-        _ => typed.iter().map(|lower| absolute(lower)).collect(),
+impl Stack {
+    /// The layers as typed; the rest is left empty.
+    fn of(layers: Layers) -> Result<Self> {
+        let Layers { lower, layers_from, null, upper, work, ephemeral, init, idmap } = layers;
+        let listed = match layers_from {
+            Some(file) => listed(&file, if null { 0 } else { b'\n' })?,
+            None => Vec::new(),
+        };
+        let here = absolute(Path::new("."))?; // once, for hundreds of layers
+        Ok(Self {
+            merged: PathBuf::new(),
+            lowers: lower.iter().chain(&listed).map(|path| here.join(path)).collect(),
+            data_only: Vec::new(),
+            init: init.as_deref().map(absolute).transpose()?,
+            idmap,
+            writable: writable(upper.as_deref(), work.as_deref(), ephemeral)?,
+            settings: Vec::new(),
+            fuse: Fuse::Never,
+        })
     }
+
+    fn check(&self) -> Result<()> {
+        let count = self.lowers.len() + self.data_only.len() + usize::from(self.init.is_some());
+        if self.lowers.is_empty() {
+            return Err(Error::usage("no layer given")
+                .hint("--lower DIR names one; --lower / is this machine's own root"));
+        }
+        if count > MOST_LAYERS {
+            return Err(Error::usage(format!("{count} layers: overlayfs takes at most {MOST_LAYERS}"))
+                .hint("merge some of them into one"));
+        }
+        if self.writable == Writable::No && self.has("volatile") {
+            return Err(Error::usage("--volatile: nothing is written without --upper or --ephemeral"));
+        }
+        Ok(())
+    }
+
+    /// Whether this option of overlayfs was asked for.
+    pub fn has(&self, key: &str) -> bool {
+        self.settings.iter().any(|setting| setting.key.as_bytes() == key.as_bytes())
+    }
+}
+
+/// The names in `file`, each ended by `end`.
+fn listed(file: &Path, end: u8) -> Result<Vec<PathBuf>> {
+    let mut text = Vec::new();
+    let step = "read the list of layers";
+    if file == Path::new("-") {
+        stdin().lock().read_to_end(&mut text).during(step, "standard input")?;
+    } else {
+        File::open(file).and_then(|mut file| file.read_to_end(&mut text)).during(step, file)?;
+    }
+    Ok(split_list(&text, end))
+}
+
+fn split_list(text: &[u8], end: u8) -> Vec<PathBuf> {
+    let names = text.split(|&byte| byte == end).filter(|name| !name.is_empty());
+    names.map(|name| PathBuf::from(OsStr::from_bytes(name))).collect()
 }
 
 fn writable(
@@ -143,30 +229,37 @@ mod tests {
         Plan::new(Cli::from_arg_matches(&matches).unwrap())
     }
 
+    fn stack(words: &[&str]) -> Stack {
+        match plan(words).unwrap() {
+            Plan::Mount { stack, .. } => *stack,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn why(words: &[&str]) -> String {
         plan(words).unwrap_err().to_string()
     }
 
     #[test]
     fn without_a_writable_layer_the_union_is_read_only() {
-        let plan = plan(&["-l", "/a", "-l", "/b", "/m"]).unwrap();
-        assert_eq!(plan.stack.lowers, [Path::new("/a"), Path::new("/b")]);
-        assert_eq!(plan.stack.writable, Writable::No);
-        assert!(matches!(plan.then, Then::Return));
+        let stack = stack(&["-l", "/a", "-l", "/b", "/m"]);
+        assert_eq!(stack.lowers, [Path::new("/a"), Path::new("/b")]);
+        assert_eq!(stack.writable, Writable::No);
+        assert!(why(&["-l/a", "--volatile", "/m"]).contains("nothing is written"));
     }
 
     #[test]
     fn the_work_directory_is_a_sibling_of_the_upper() {
         let directory =
             |upper: &str, work: &str| Writable::Directory { upper: upper.into(), work: work.into() };
-        let got = |words: &[&str]| plan(words).unwrap().stack.writable;
+        let got = |words: &[&str]| stack(words).writable;
         assert_eq!(got(&["-l/a", "-u/x/up", "/m"]), directory("/x/up", "/x/up.work"));
         assert_eq!(got(&["-l/a", "-u/x/up", "-w/w", "/m"]), directory("/x/up", "/w"));
     }
 
     #[test]
     fn an_ephemeral_layer_may_have_a_size() {
-        let got = |words: &[&str]| plan(words).unwrap().stack.writable;
+        let got = |words: &[&str]| stack(words).writable;
         assert_eq!(got(&["-l/a", "--ephemeral", "/m"]), Writable::Ephemeral { size: None });
         assert_eq!(got(&["-l/a", "--ephemeral=4M", "/m"]), Writable::Ephemeral { size: Some(4 << 20) });
         assert!(why(&["-l/a", "--ephemeral=0", "/m"]).contains("holds nothing"));
@@ -178,7 +271,7 @@ mod tests {
         let words =
             |count| -> Vec<String> { (0..count).map(|n| format!("-l/{n}")).chain(["/m".into()]).collect() };
         let planned = |count| plan(&words(count).iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(planned(500).unwrap().stack.lowers.len(), 500);
+        assert!(planned(500).is_ok());
         assert_eq!(planned(501).unwrap_err().to_string(), "501 layers: overlayfs takes at most 500");
         assert_eq!(planned(0).unwrap_err().to_string(), "no layer given");
     }
@@ -186,6 +279,19 @@ mod tests {
     #[test]
     fn what_is_relative_becomes_absolute() {
         let here = std::env::current_dir().unwrap();
-        assert_eq!(plan(&["-l", "a", "m"]).unwrap().stack.merged, here.join("m"));
+        assert_eq!(stack(&["-l", "a", "m"]).merged, here.join("m"));
+    }
+
+    #[test]
+    fn a_list_of_layers_ends_lines_as_told() {
+        assert_eq!(split_list(b"/a\n/b c\n\n", b'\n'), [Path::new("/a"), Path::new("/b c")]);
+        assert_eq!(split_list(b"/a\nb\0/c", 0), [Path::new("/a\nb"), Path::new("/c")]);
+    }
+
+    #[test]
+    fn options_become_settings() {
+        let stack = stack(&["-l/a", "--ephemeral", "--metacopy", "--volatile", "-o", "nfs_export=off", "/m"]);
+        let text: Vec<_> = stack.settings.iter().map(Setting::to_bytes).collect();
+        assert_eq!(text, [&b"volatile"[..], b"metacopy=on", b"nfs_export=off"]);
     }
 }

@@ -2,7 +2,7 @@
 //! besides the layers. It lives on in the overlays made of it, and no path leads to it.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use common::error::During as _;
@@ -10,7 +10,7 @@ use common::sys::fscontext::FsContext;
 use common::sys::mount::{Attributes, Reach, attach, clone_tree};
 use common::{Error, Result, trace};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 
@@ -45,13 +45,13 @@ impl Scratch {
         let object = Path::new("tmpfs").join(name.to_string_lossy().as_ref());
         let step = "make a directory in the private tmpfs";
         mkdirat(&self.mount, name, Mode::from_bits_truncate(0o755)).during(step, &object)?;
-        Ok(Layer::named(object.clone(), self.open(name).during(step, &object)?))
+        Ok(Layer::private(object.clone(), self.open(name).during(step, &object)?))
     }
 
     /// A directory with nothing in it.
     pub fn empty(&self) -> Result<Layer> {
         match self.open(c"empty") {
-            Ok(fd) => Ok(Layer::named("tmpfs/empty".into(), fd)),
+            Ok(fd) => Ok(Layer::private("tmpfs/empty".into(), fd)),
             Err(_) => self.directory(c"empty"),
         }
     }
@@ -60,6 +60,27 @@ impl Scratch {
     pub fn open(&self, name: &CStr) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(&self.mount, name, flags, Mode::empty())
+    }
+
+    /// Makes a detached mount one that overlayfs takes a layer from.
+    pub fn admit(&self, mount: OwnedFd) -> Result<OwnedFd> {
+        if self.attached_at.is_some() {
+            let name = CString::new(format!("mount{}", mount.as_raw_fd())).unwrap_or_default();
+            let place = self.directory(&name)?;
+            attach(mount.as_fd(), place.fd()).during("mount in the private tmpfs", place.path())?;
+        }
+        Ok(mount)
+    }
+
+    /// Makes it reachable at `place`, in a mount namespace that has just been copied from ours.
+    pub fn reach_at(&self, place: &Path) -> nix::Result<()> {
+        match self.attached_at {
+            Some(_) => Ok(()), // so is its copy
+            None => attach(
+                self.mount.as_fd(),
+                open(place, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?.as_fd(),
+            ),
+        }
     }
 
     /// Where it can be reached by path, if it can.

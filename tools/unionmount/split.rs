@@ -1,42 +1,35 @@
-//! Layers that the kernel does not take whole, because mounts below them are locked.
+//! Layers that the kernel does not take whole.
 //!
-//! That is the machine's own `/` for an ordinary user: in a user namespace, /proc, /sys and
-//! the like are locked onto it, and overlayfs refuses it (see [`Layer::is_locked_together`]).
-//! So the union is built in pieces. For each directory with mounts below it, a skeleton in
-//! our tmpfs stands in the layer's place: links and small files copied, directories made,
-//! mount points left empty. Each of those directories that has no mounts below it is a
-//! layer that the kernel does take: it gets an overlay of its own, mounted on its place in the union,
+//! Those are: a directory with locked mounts below it, such as the machine's own `/` for an
+//! ordinary user, because in a user namespace /proc, /sys and the like are locked onto it (see
+//! [`Layer::is_locked_together`]); and a directory that holds another of the layers, which
+//! overlayfs calls overlapping (ELOOP).
+//!
+//! So the union is built in pieces. For each directory on the way to such a place, a skeleton in
+//! our tmpfs stands in the layer's place: links and small files copied, directories made, the place
+//! itself left empty. Each of those directories that is not on the way is a layer that
+//! the kernel does take: it gets an overlay of its own, mounted on its place in the union,
 //! with the directory of the same name in the upper as its upper. So all that is
 //! written is in the upper, where it would be had the kernel taken the layer whole.
 //!
 //! Left out: sockets, devices, what the mounts below show, and what the user may not read.
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use common::error::During as _;
-use common::sys::mount::{Attributes, Reach, clone_tree, set_attributes};
 use common::sys::statx::is_mount_root;
-use common::{Error, Result, trace};
-use nix::dir::Dir;
+use common::{During as _, Error, Result, mountinfo, trace};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, mkdirat, mknodat};
-use nix::unistd::symlinkat;
+use nix::sys::stat::{FileStat, Mode, SFlag, mkdirat};
 
 use crate::attributes::{self, kind};
 use crate::layer::Layer;
-use crate::overlay::Overlay;
+use crate::skeleton::{self, Image};
 use crate::tree::Tree;
 use crate::union::Parts;
-
-/// A larger file is bound read-only from the layer instead of copied.
-const SMALL: u64 = 1 << 20;
 
 /// What one of the layers has at one place of the union.
 struct Part {
@@ -57,13 +50,54 @@ struct Place<'a> {
 
 struct Assembly<'a> {
     parts: &'a Parts<'a>,
+    obstacles: &'a Obstacles,
     inside: Vec<(PathBuf, OwnedFd)>,
     work_directories: usize,
 }
 
+/// What a layer must not have below it.
+#[derive(Debug)]
+pub struct Obstacles {
+    /// The mount points; `None`: they are not to be known, because /proc is not ours.
+    mounts: Option<HashSet<PathBuf>>,
+    /// The other layers, for data alone included.
+    layers: HashSet<PathBuf>,
+}
+
+impl Obstacles {
+    /// Those in the way of these layers.
+    pub fn of(lowers: &[Layer], data_only: &[Layer]) -> Self {
+        let mounts = mountinfo::of_self().ok();
+        Self {
+            mounts: mounts.map(|table| table.into_iter().map(|mount| mount.mount_point).collect()),
+            layers: lowers.iter().chain(data_only).map(|layer| layer.path().to_owned()).collect(),
+        }
+    }
+
+    /// Whether any of these layers is one that the kernel does not take whole.
+    pub fn are_below(&self, lowers: &[Layer]) -> bool {
+        // First by name: hundreds of layers make very many pairs, and asking the kernel takes time.
+        let places: HashSet<&Path> = lowers.iter().map(Layer::path).collect();
+        let below = |path: &PathBuf| path.ancestors().skip(1).any(|ancestor| places.contains(ancestor));
+        let suspected = self.mounts.as_ref().is_none_or(|mounts| mounts.iter().any(below));
+        (suspected || self.layers.iter().any(below)) && lowers.iter().any(|layer| self.why(layer).is_some())
+    }
+
+    /// Why the kernel does not take this directory whole, if so.
+    fn why(&self, directory: &Layer) -> Option<String> {
+        let below = |path: &&PathBuf| *path != directory.path() && path.starts_with(directory.path());
+        let suspected = self.mounts.as_ref().is_none_or(|mounts| mounts.iter().any(|path| below(&path)));
+        if suspected && directory.is_locked_together() {
+            return Some("mounts below it are locked in this user namespace".to_owned());
+        }
+        let inner = self.layers.iter().filter(below).find(|layer| directory.is_on_filesystem_of(layer))?;
+        Some(format!("it holds the layer {}", inner.display()))
+    }
+}
+
 /// Builds the union in pieces.
-pub fn assemble(parts: &Parts<'_>) -> Result<Tree> {
-    let mut assembly = Assembly { parts, inside: Vec::new(), work_directories: 0 };
+pub fn assemble(parts: &Parts<'_>, obstacles: &Obstacles) -> Result<Tree> {
+    let mut assembly = Assembly { parts, obstacles, inside: Vec::new(), work_directories: 0 };
     let root = assembly.root()?;
     assembly.mirror(&root)?;
     let lowers = root.parts.iter().map(|part| part.skeleton.as_ref().unwrap_or(&part.directory)).collect();
@@ -75,16 +109,15 @@ impl Assembly<'_> {
     fn root(&self) -> Result<Place<'static>> {
         let mut parts = Vec::new();
         for (index, layer) in self.parts.lowers.iter().enumerate() {
-            let skeleton = if layer.is_locked_together() {
-                trace::step(format_args!(
-                    "build {} in pieces: the kernel does not take {} as one layer, for mounts below it are \
-                     locked in this user namespace",
-                    self.parts.merged.path().display(),
-                    layer.path().display()
-                ));
-                Some(self.parts.scratch.directory(&c_string(format!("skeleton{index}"))?)?)
-            } else {
-                None
+            let skeleton = match self.obstacles.why(layer) {
+                None => None,
+                Some(why) => {
+                    let (merged, layer) = (self.parts.merged.path().display(), layer.path().display());
+                    trace::step(format_args!(
+                        "build {merged} in pieces: the kernel does not take {layer} as one layer, for {why}"
+                    ));
+                    Some(self.skeleton(index, &self.parts.lowers[index])?)
+                }
             };
             // Open for reading: the directory will be listed.
             let directory = layer.reopened()?;
@@ -94,12 +127,25 @@ impl Assembly<'_> {
         Ok(Place { path: Path::new(""), parts, upper })
     }
 
+    /// An empty skeleton, whose path in our tmpfs holds the layer's: the mount table shows it.
+    fn skeleton(&self, index: usize, layer: &Layer) -> Result<Layer> {
+        let mut skeleton = self.parts.scratch.directory(&c_string(format!("skeleton{index}"))?)?;
+        for part in layer.path().iter().skip(1) {
+            let name = CString::new(part.as_bytes()).unwrap_or_default();
+            mkdirat(skeleton.fd(), name.as_c_str(), Mode::S_IRWXU)
+                .and_then(|()| skeleton.child(&name))
+                .during("make the skeleton", layer.path())
+                .map(|child| skeleton = child)?;
+        }
+        Ok(skeleton)
+    }
+
     /// Fills the skeletons of a place, and builds what goes on the directories in it.
     fn mirror(&mut self, place: &Place<'_>) -> Result<()> {
         let mut directories = BTreeSet::new();
         for (index, part) in place.parts.iter().enumerate() {
             let Some(skeleton) = &part.skeleton else { continue };
-            for name in names(&part.directory)? {
+            for name in part.directory.names()? {
                 let stat = match attributes::of(&part.directory, &name) {
                     Err(Errno::ENOENT) => continue, // gone meanwhile
                     stat => stat.during("look at", part.directory.join(&name))?,
@@ -140,8 +186,8 @@ impl Assembly<'_> {
             },
             _ => None,
         };
-        let path = place.path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-        if parts.iter().any(|part| part.skeleton.is_some() && part.directory.is_locked_together()) {
+        let path = place.path.join(OsStr::from_bytes(name.to_bytes()));
+        if parts.iter().any(|part| part.skeleton.is_some() && self.obstacles.why(&part.directory).is_some()) {
             return self.mirror(&Place { path: &path, parts, upper });
         }
         let lowers = parts.iter().map(|part| &part.directory).collect();
@@ -185,10 +231,13 @@ impl Assembly<'_> {
         Ok(parts)
     }
 
-    /// Mount points show what is mounted on them, which is no part of the layer; MERGED must not hold itself.
+    /// Mount points show what is mounted on them, which is no part of the layer; MERGED must not
+    /// hold itself, nor a layer another one.
     fn stays_empty(&self, directory: &Layer, name: &CStr) -> Result<bool> {
         let path = directory.join(name);
-        Ok(path == self.parts.merged.path() || is_mount_root(directory.fd(), name).during("look at", path)?)
+        Ok(path == self.parts.merged.path()
+            || self.obstacles.layers.contains(&path)
+            || is_mount_root(directory.fd(), name).during("look at", path)?)
     }
 
     /// The directory `name` of the upper, made like `model` if missing. `None`: what the upper
@@ -225,38 +274,19 @@ impl Assembly<'_> {
         let merged = self.parts.merged.path();
         // Joining an empty path would add a slash.
         let place = if path.as_os_str().is_empty() { merged.to_owned() } else { merged.join(path) };
-        let overlay =
-            Overlay { place: &place, lowers, writable: upper.zip(work.as_ref()), flags: self.parts.flags };
+        let overlay = self.parts.overlay(&place, lowers, upper.zip(work.as_ref()));
         overlay.mount(self.parts.scratch)
     }
 
     /// Puts the image of what is no directory into the skeleton of the part at `index`.
     fn mirror_file(&mut self, place: &Place<'_>, index: usize, name: &CStr, stat: &FileStat) -> Result<()> {
-        let part = &place.parts[index];
-        let Some(skeleton) = &part.skeleton else { return Ok(()) };
-        let path = part.directory.join(name);
-        match kind(stat) {
-            SFlag::S_IFLNK => {
-                let target = readlinkat(part.directory.fd(), name).during("read the link", &path)?;
-                symlinkat(target.as_os_str(), skeleton.fd(), name).during("mirror", &path)
-            }
-            SFlag::S_IFREG => match copy_small(&part.directory, skeleton, name).during("mirror", &path)? {
-                Copied::Whole => attributes::set(skeleton, name, stat),
-                Copied::NotReadable => Ok(()),
-                Copied::TooLarge => {
-                    if self.shows(place, index, name) {
-                        let mount = bound(&part.directory, name).during("bind read-only", &path)?;
-                        self.inside.push((place.path.join(path.file_name().unwrap_or_default()), mount));
-                    }
-                    attributes::set(skeleton, name, stat)
-                }
-            },
-            SFlag::S_IFCHR if stat.st_rdev == 0 => {
-                mknodat(skeleton.fd(), name, SFlag::S_IFCHR, Mode::empty(), 0)
-                    .during("mirror the whiteout", &path)
-            }
-            _ => Ok(()),
+        let Part { directory, skeleton: Some(skeleton) } = &place.parts[index] else { return Ok(()) };
+        let image = skeleton::image(directory, skeleton, name, stat)?;
+        if image == Image::MountPoint && self.shows(place, index, name) {
+            let mount = skeleton::bound(directory, name).during("bind read-only", directory.join(name))?;
+            self.inside.push((place.path.join(OsStr::from_bytes(name.to_bytes())), mount));
         }
+        Ok(())
     }
 
     /// Whether nothing above the part at `index` has the name.
@@ -264,55 +294,6 @@ impl Assembly<'_> {
         let above = place.parts[index + 1..].iter().map(|part| &part.directory).chain(&place.upper);
         above.into_iter().all(|directory| attributes::of(directory, name) == Err(Errno::ENOENT))
     }
-}
-
-/// What became of a file's image in the skeleton.
-enum Copied {
-    Whole,
-    /// There is an empty file, to mount the real one on.
-    TooLarge,
-    /// There is none.
-    NotReadable,
-}
-
-fn copy_small(from: &Layer, to: &Layer, name: &CStr) -> std::io::Result<Copied> {
-    // O_NONBLOCK: a fifo may have taken its place.
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let Ok(file) = openat(from.fd(), name, flags, Mode::empty()) else { return Ok(Copied::NotReadable) };
-    let mut content = Vec::new();
-    // Some files, such as a pinned namespace, can be opened but not read.
-    if File::from(file).take(SMALL + 1).read_to_end(&mut content).is_err() {
-        return Ok(Copied::NotReadable);
-    }
-    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let mut image = File::from(openat(to.fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    if content.len() as u64 > SMALL {
-        return Ok(Copied::TooLarge);
-    }
-    image.write_all(&content).map(|()| Copied::Whole)
-}
-
-/// The file itself, as a read-only mount.
-fn bound(directory: &Layer, name: &CStr) -> nix::Result<OwnedFd> {
-    let file =
-        openat(directory.fd(), name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mount = clone_tree(file.as_fd(), Reach::One)?;
-    set_attributes(mount.as_fd(), Attributes::READ_ONLY, Reach::One)?;
-    Ok(mount)
-}
-
-fn names(directory: &Layer) -> Result<Vec<CString>> {
-    let step = "list the directory";
-    let mut open = Dir::openat(directory.fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .during(step, directory.path())?;
-    let mut names = Vec::new();
-    for entry in open.iter() {
-        let name = entry.during(step, directory.path())?.file_name().to_owned();
-        if name.as_bytes() != b"." && name.as_bytes() != b".." {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 fn c_string(text: String) -> Result<CString> {

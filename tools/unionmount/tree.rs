@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use common::error::During as _;
 use common::sys::mount::attach;
 use common::undo::Undo;
-use common::{Result, trace};
+use common::{During as _, Error, Result, trace};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, umount2};
 
@@ -25,9 +25,10 @@ impl Tree {
         Self { root, inside: Vec::new() }
     }
 
-    /// The union in several: `inside` names a place in it and what is mounted there.
-    pub fn with(self, inside: Vec<(PathBuf, OwnedFd)>) -> Self {
-        Self { inside, ..self }
+    /// The same with more mounts inside it, each a place in it and what is mounted there.
+    pub fn with(mut self, inside: Vec<(PathBuf, OwnedFd)>) -> Self {
+        self.inside.extend(inside);
+        self
     }
 
     /// Attaches all of it at `merged`. What is returned takes it away again when dropped.
@@ -41,7 +42,14 @@ impl Tree {
         };
         let attached: Undo<Box<dyn FnOnce()>> = Undo::new(Box::new(detach));
         for (place, mount) in &self.inside {
-            self.attach_inside(place, mount).during("attach inside the union", path.join(place))?;
+            self.attach_inside(place, mount).map_err(|errno| {
+                Error::new("attach inside the union", path.join(place), errno).or_hint(match errno {
+                    Errno::ELOOP | Errno::ENOENT | Errno::ENOTDIR => {
+                        Some("the upper has a link or a deletion there: remove that from it")
+                    }
+                    _ => None,
+                })
+            })?;
         }
         if !self.inside.is_empty() {
             trace::step(format_args!("attach {} mounts inside {}", self.inside.len(), path.display()));

@@ -22,6 +22,8 @@ pub struct Upper {
     pub layer: Layer,
     /// overlayfs's own, on the same filesystem.
     pub work: Layer,
+    /// Whether we made the work directory.
+    pub work_is_ours: bool,
     made: Made,
 }
 
@@ -37,12 +39,13 @@ impl Upper {
     /// so that must have them from there. `None`: the union is to be read-only.
     pub fn prepare(writable: &Writable, top: &Layer, scratch: &Scratch) -> Result<Option<Self>> {
         let made = Made::default();
+        let mut work_is_ours = false;
         let (layer, work, is_new) = match writable {
             Writable::No => return Ok(None),
             Writable::Ephemeral { .. } => (scratch.directory(c"upper")?, scratch.directory(c"work")?, true),
             Writable::Directory { upper, work } => {
                 let is_new = make(upper, 0o755, &made)?;
-                make(work, 0o700, &made)?;
+                work_is_ours = make(work, 0o700, &made)?;
                 (Layer::open(upper, "upper")?, Layer::open(work, "work directory")?, is_new)
             }
         };
@@ -50,7 +53,7 @@ impl Upper {
             let stat = attributes::of(top, c".").during("look at", top.path())?;
             attributes::set(&layer, c".", &stat)?;
         }
-        Ok(Some(Self { layer, work, made }))
+        Ok(Some(Self { layer, work, work_is_ours, made }))
     }
 
     /// Makes the directory `name` in `parent`, a directory of the upper or the work directory.
@@ -58,7 +61,7 @@ impl Upper {
         let path = parent.join(name);
         let step = "make a directory";
         match mkdirat(parent.fd(), name, Mode::from_bits_truncate(0o755)) {
-            Ok(()) if path.has_root() => self.made.push(&path),
+            Ok(()) if !parent.is_private() => self.made.push(&path),
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Error::new(step, path, errno)),
         }

@@ -10,6 +10,7 @@ pub mod capability;
 pub mod clone;
 pub mod exec;
 pub mod fscontext;
+pub mod loopdev;
 pub mod mount;
 pub mod namespace;
 pub mod net;

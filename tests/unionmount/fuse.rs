@@ -1,0 +1,85 @@
+//! fuse-overlayfs(1) in overlayfs's place.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::{private, two_layers};
+
+const NEEDS: [Need; 3] = [Need::Root, Need::Fuse, Need::Program("fuse-overlayfs")];
+
+/// Fails where the server does not end with the mount.
+fn assert_nothing_left(scene: &Scene) {
+    for _ in 0..100 {
+        if scene.processes().is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn the_union_is_the_same_and_its_server_ends_with_the_mount_namespace() {
+    if !needs(&NEEDS) {
+        return;
+    }
+    let scene = two_layers();
+    let run = private(
+        &scene,
+        "unionmount --fuse always -l bottom -l top -u up merged; cat merged/both merged/only
+         echo new > merged/new; rm merged/only; ls merged; grep -c ' - fuse.fuse-overlayfs' /proc/self/mountinfo",
+    );
+    assert_eq!(stdout(&run.success()), "topbottom onlyboth\ninner\nnew\n1\n");
+    assert_eq!(fs::read_to_string(scene.path("up/new")).unwrap(), "new\n");
+    assert_nothing_left(&scene);
+}
+
+#[test]
+fn its_server_ends_with_unmount_too_and_is_no_child_of_command() {
+    if !needs(&NEEDS) {
+        return;
+    }
+    let scene = two_layers();
+    let run = private(
+        &scene,
+        "unionmount --fuse always -l bottom --ephemeral merged -- sh -c '
+             echo new > merged/new; cat merged/new; read children < /proc/$$/task/$$/children; echo \"[$children]\"'
+         unionmount --unmount merged",
+    );
+    assert_eq!(stdout(&run.success()), "new\n[]\n");
+    assert_nothing_left(&scene);
+    assert_eq!(fs::read_dir(scene.path("merged")).unwrap().count(), 0);
+}
+
+#[test]
+fn with_auto_it_serves_where_the_kernel_refuses() {
+    if !needs(&NEEDS) {
+        return;
+    }
+    let scene = two_layers();
+    scene.dir("outer");
+    let run = private(
+        &scene,
+        "unionmount --fuse auto -l bottom --ephemeral merged; grep -c 'overlay unionmount' /proc/self/mountinfo
+         unionmount -v --fuse auto -l top -u merged/up outer; echo new > outer/new; cat merged/up/new",
+    );
+    let run = run.success();
+    assert_eq!(stdout(&run), "1\nnew\n");
+    assert!(stderr(&run).contains("the kernel refuses overlayfs"), "{}", stderr(&run));
+    assert_nothing_left(&scene);
+}
+
+#[test]
+fn what_it_cannot_do_is_an_error_and_not_left_out() {
+    if !needs(&NEEDS) {
+        return;
+    }
+    let scene = two_layers();
+    let run =
+        private(&scene, "unionmount --fuse always --metacopy -l bottom -u up merged || echo $?").success();
+    assert_eq!(stdout(&run), "125\n");
+    assert!(stderr(&run).contains("only --volatile of overlayfs's options"), "{}", stderr(&run));
+    assert!(!scene.path("up").exists());
+    assert_nothing_left(&scene);
+}

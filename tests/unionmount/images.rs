@@ -1,0 +1,85 @@
+//! Layers in one file.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::{private, rootless, two_layers};
+
+/// Whether there are loop devices; without them, on an old kernel, no image can be mounted.
+fn has_loop_devices() -> bool {
+    Path::new("/dev/loop-control").exists()
+}
+
+fn image(scene: &Scene, maker: &str) {
+    scene.sh(maker).assert().success();
+}
+
+/// The loop devices that show a file of this scene.
+fn loop_devices_of(scene: &Scene) -> usize {
+    let files = fs::read_dir("/sys/block")
+        .unwrap()
+        .filter_map(|device| fs::read_to_string(device.unwrap().path().join("loop/backing_file")).ok());
+    files.filter(|file| Path::new(file.trim()).starts_with(scene.path(""))).count()
+}
+
+#[test]
+fn a_squashfs_image_is_a_layer_and_its_loop_device_goes_with_the_mount() {
+    if !needs(&[Need::Root, Need::Program("mksquashfs")]) || !has_loop_devices() {
+        return;
+    }
+    let scene = two_layers();
+    image(&scene, "mksquashfs top top.image -quiet -no-progress -all-root");
+    let run = private(
+        &scene,
+        "unionmount -l bottom -l top.image --ephemeral merged; cat merged/both merged/only merged/inner/file
+         echo x > merged/inner/file; cat merged/inner/file",
+    );
+    assert_eq!(stdout(&run.success()), "topbottom onlyinnerx\n");
+    for _ in 0..100 {
+        if loop_devices_of(&scene) == 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(loop_devices_of(&scene), 0);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_erofs_image_is_a_layer() {
+    if !needs(&[Need::Root, Need::Program("mkfs.erofs")]) || !has_loop_devices() {
+        return;
+    }
+    let scene = two_layers();
+    image(&scene, "mkfs.erofs bottom.image bottom");
+    let run = private(&scene, "unionmount -v -l bottom.image -l top merged; cat merged/both merged/only");
+    let run = run.success();
+    assert_eq!(stdout(&run), "topbottom only");
+    assert!(stderr(&run).contains("mount erofs image"), "{}", stderr(&run));
+}
+
+#[test]
+fn an_image_that_is_none_is_refused() {
+    if !needs(&[Need::Root]) || !has_loop_devices() {
+        return;
+    }
+    let scene = two_layers();
+    scene.file("broken.image", &format!("hsqs{}", "x".repeat(8192)));
+    let run = private(&scene, "unionmount -l bottom -l broken.image merged || echo $?").success();
+    assert_eq!(stdout(&run), "125\n");
+    assert!(stderr(&run).contains("broken.image: mount the squashfs image"), "{}", stderr(&run));
+    assert_eq!(loop_devices_of(&scene), 0);
+}
+
+#[test]
+fn an_ordinary_user_is_told_that_the_kernel_mounts_no_image() {
+    if !needs(&[Need::Program("mksquashfs")]) {
+        return;
+    }
+    let scene = two_layers();
+    image(&scene, "mksquashfs top top.image -quiet -no-progress; chmod 644 top.image");
+    let run = rootless(&scene, "unionmount -l bottom -l top.image merged || echo $?").success();
+    assert_eq!(stdout(&run), "125\n");
+    assert!(stderr(&run).contains("unpack it into a directory"), "{}", stderr(&run));
+}
