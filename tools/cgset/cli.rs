@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use common::chain::ChainArgs;
+
+use crate::device::Access;
 
 /// Limit, measure, freeze, kill and clean up a group of processes, on cgroup v1, v2 and hybrid hosts
 #[derive(Parser, Debug)]
@@ -32,6 +34,39 @@ pub struct Cli {
     /// Wait for COMMAND, then kill what is left in GROUP and remove it
     #[arg(long)]
     pub rm: bool,
+    /// Give GROUP to this user: its directory, and the files that place processes and subgroups
+    #[arg(long, value_name = "UID[:GID]")]
+    pub owner: Option<String>,
+    #[command(flatten)]
+    pub devices: Devices,
+    #[command(flatten)]
+    pub acts: Acts,
+    #[command(flatten)]
+    pub views: Views,
+    #[command(flatten)]
+    pub chain: ChainArgs,
+}
+
+/// Which devices may be used.
+#[derive(Args, Debug)]
+pub struct Devices {
+    /// Allow a device: 'TYPE MAJOR:MINOR ACCESS' such as 'c 1:3 rwm', or '/dev/null rw'; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub device: Vec<String>,
+    /// What other devices are (deny where --device is given)
+    #[arg(long, value_name = "ACCESS")]
+    pub device_default: Option<Access>,
+}
+
+/// Acts on a group that exists.
+#[derive(Args, Debug)]
+pub struct Acts {
+    /// Stop all processes in GROUP, and wait until they stand still
+    #[arg(long, conflicts_with_all = ["thaw", "kill", "delete"])]
+    pub freeze: bool,
+    /// Let them go on
+    #[arg(long)]
+    pub thaw: bool,
     /// Kill all processes in GROUP, and wait until it is empty
     #[arg(long)]
     pub kill: bool,
@@ -41,8 +76,37 @@ pub struct Cli {
     /// With --delete: remove its child groups too
     #[arg(long, requires = "delete")]
     pub recursive: bool,
-    #[command(flatten)]
-    pub chain: ChainArgs,
+}
+
+/// Looks at a group that exists.
+#[derive(Args, Debug)]
+pub struct Views {
+    /// Print settings as KEY=VALUE: those of the KEYs that follow GROUP, or all
+    #[arg(long, group = "show")]
+    pub get: bool,
+    /// Print what GROUP has used: memory, CPU, processes, io, pressure
+    #[arg(long, group = "show")]
+    pub stat: bool,
+    /// Print GROUP and the groups in it, with their processes
+    #[arg(long, group = "show")]
+    pub list: bool,
+    /// With --get, --stat, --list: print JSON
+    #[arg(long, requires = "show")]
+    pub json: bool,
+}
+
+impl Acts {
+    /// Whether one was asked for.
+    pub fn any(&self) -> bool {
+        self.freeze || self.thaw || self.kill || self.delete
+    }
+}
+
+impl Views {
+    /// Whether one was asked for.
+    pub fn any(&self) -> bool {
+        self.get || self.stat || self.list
+    }
 }
 
 #[cfg(test)]

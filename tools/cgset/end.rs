@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// cgroup.kill (Linux 5.14) kills the subtree at once; what only v1's hierarchies hold is frozen,
 /// so that it cannot fork away, and killed until nothing is left.
 pub fn kill_all(group: &Group<'_>) -> Result<()> {
-    refuse_to_kill_ourselves(group)?;
+    group.check_is_not_ours("kill")?;
     for place in &group.places {
         let switch = place.file("cgroup.kill");
         if switch.exists() {
@@ -63,27 +63,9 @@ fn kill_frozen(group: &Group<'_>) -> Result<()> {
             Err(errno) => return Err(Error::new("kill", format!("process {pid}"), errno)),
         }
     }
-    match freezer {
-        Some(state) => file::write(&state, "THAWED"),
-        None => Ok(()),
-    }
-}
-
-fn refuse_to_kill_ourselves(group: &Group<'_>) -> Result<()> {
-    if group.is_top() {
-        return Err(Error::new(
-            "kill",
-            &group.name,
-            "the top of the hierarchy holds everything on this machine",
-        ));
-    }
-    let inside = group
-        .places
-        .iter()
-        .any(|place| place.hierarchy.own.as_ref().is_some_and(|own| own.starts_with(&place.path)));
-    if inside {
-        return Err(Error::new("kill", &group.name, "cgset itself is in it")
-            .hint("run it from another group, or kill a child of this one"));
+    for directory in freezer.iter().filter_map(|state| state.parent()).flat_map(subtree) {
+        // One that is frozen by itself would never see the signal.
+        let _ = file::put(&directory.join("freezer.state"), "THAWED");
     }
     Ok(())
 }

@@ -208,6 +208,21 @@ impl<'h> Group<'h> {
         Ok(path.clone())
     }
 
+    /// Refuses to `act` (kill, freeze) on the whole machine, or on cgset itself.
+    pub fn check_is_not_ours(&self, act: &'static str) -> Result<()> {
+        if self.is_top() {
+            let why = "the top of the hierarchy holds everything on this machine";
+            return Err(Error::new(act, &self.name, why));
+        }
+        let holds_us =
+            |place: &Place<'_>| place.hierarchy.own.as_ref().is_some_and(|own| own.starts_with(&place.path));
+        if self.places.iter().any(holds_us) {
+            return Err(Error::new(act, &self.name, "cgset itself is in it")
+                .hint("run it from another group, or name a child of this one"));
+        }
+        Ok(())
+    }
+
     /// Whether it is the top of a hierarchy, which is not anybody's group.
     pub fn is_top(&self) -> bool {
         self.places.iter().any(|place| place.path.as_os_str().is_empty())
