@@ -148,14 +148,13 @@ fn v2s_rule_against_processes_beside_children_is_explained() {
         return;
     }
     let scene = Scene::new();
-    let script = "cgset $G -- cgset ./inner pids.max=5 -- true";
-    let run = scene.sh(script).env("G", scene.name()).assert().code(125);
-    assert!(
-        stderr(&run).contains("hint: cgroup v2 has no processes beside child groups"),
-        "{}",
-        stderr(&run)
-    );
-    assert!(!directory(&scene, "pids").join("inner").exists());
+    for value in ["memory.max=64M", "pids.max=5"] {
+        let script = format!("cgset $G -- sh -c 'cgset ./inner {value} -- true; exit $?'");
+        let run = scene.sh(&script).env("G", scene.name()).assert().code(125);
+        let text = stderr(&run);
+        assert!(text.contains("hint: cgroup v2 has no processes beside child groups"), "{text}");
+        assert!(!directory(&scene, "pids").join("inner").exists());
+    }
     // And the other way round: into a group whose children have controllers.
     scene.tool("cgset").args([&format!("{}/inner", scene.name()), "memory.max=64M"]).assert().success();
     let run = scene.sh("cgset $G -- true").env("G", scene.name()).assert().code(125);

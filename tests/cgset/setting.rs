@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Need, Scene, needs, stderr};
+use crate::common::{Need, Scene, needs, stderr, stdout};
 use crate::{control, directory, is_v1};
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
@@ -93,6 +93,82 @@ fn memory_above_the_limit_kills_the_process() {
         .assert()
         .code(0);
     scene.assert_nothing_left();
+}
+
+/// The CPU time, in microseconds, that a process gets in each of two groups which begin to spin together,
+/// on one CPU, for three seconds.
+fn race(scene: &Scene, one: &str, other: &str) -> [f64; 2] {
+    let spin = "while ! test -e go; do sleep 0.1; done; while :; do :; done";
+    let names = ["one", "other"].map(|name| format!("{}/{name}", scene.name()));
+    let mut racers: Vec<_> = names
+        .iter()
+        .zip([one, other])
+        .map(|(name, setting)| {
+            let script = format!("exec cgset {name} {setting} -- taskset 1 sh -c '{spin}'");
+            scene.std_sh(&script).spawn().unwrap()
+        })
+        .collect();
+    let all_in = || {
+        racers
+            .iter()
+            .all(|child| crate::cgroups_of(child.id()).iter().all(|path| path.contains(scene.name())))
+    };
+    crate::eventually("both are in their groups", all_in);
+    scene.file("go", "");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    scene.tool("cgset").args([scene.name(), "--freeze"]).assert().success();
+    let used = names.map(|name| {
+        let run = scene.tool("cgset").args([&name, "--stat", "--json"]).assert().success();
+        let stat: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+        stat["cpu"]["usage_usec"].as_f64().unwrap()
+    });
+    scene.tool("cgset").args([scene.name(), "--kill", "--delete", "--recursive"]).assert().success();
+    for racer in &mut racers {
+        racer.wait().unwrap();
+    }
+    scene.assert_nothing_left();
+    used
+}
+
+#[test]
+fn cpu_max_takes_a_spinning_process_its_share() {
+    if !needs(ROOT) {
+        return;
+    }
+    let [limited, free] = race(&Scene::new(), "cpu.max=0.1", "cpu.max=max");
+    assert!(limited < 0.5 * free, "{limited} of {free} µs in the same run");
+}
+
+#[test]
+fn cpu_weight_divides_one_cpu() {
+    if !needs(ROOT) {
+        return;
+    }
+    let [small, large] = race(&Scene::new(), "cpu.weight=50", "cpu.weight=500");
+    assert!(large > 2.0 * small, "{large} and {small} µs for weights of ten to one");
+}
+
+#[test]
+fn io_max_slows_a_disk_down() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let device = scene.path("").metadata().unwrap().dev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    if major == 0 {
+        return; // a tmpfs, or another file system without a disk of its own
+    }
+    let limit = format!("io.max={major}:{minor} wbps=1M");
+    let writer = "dd if=/dev/zero of=data bs=256k count=8 oflag=direct";
+    let start = std::time::Instant::now();
+    scene.tool("cgset").args([scene.name(), &limit, "--", "sh", "-c", writer]).assert().success();
+    assert!(start.elapsed().as_secs_f64() > 1.0, "2 MiB at 1 MiB a second took {:?}", start.elapsed());
+    let get = || stdout(&scene.tool("cgset").args([scene.name(), "--get", "io.max"]).assert().success());
+    assert_eq!(get(), format!("io.max={major}:{minor} rbps=max wbps=1048576 riops=max wiops=max\n"));
+    scene.tool("cgset").args([scene.name(), &limit.replace("1M", "max")]).assert().success();
+    assert_eq!(get(), "io.max=\n");
 }
 
 #[test]

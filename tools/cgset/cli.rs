@@ -54,7 +54,7 @@ pub struct Devices {
     #[arg(long, value_name = "RULE")]
     pub device: Vec<String>,
     /// What other devices are (deny where --device is given)
-    #[arg(long, value_name = "ACCESS")]
+    #[arg(long, value_name = "allow|deny", hide_possible_values = true)]
     pub device_default: Option<Access>,
 }
 

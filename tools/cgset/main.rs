@@ -12,6 +12,7 @@ mod cli;
 mod control;
 mod device;
 mod end;
+mod enforce;
 mod file;
 mod formula;
 mod get;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::changes::Changes;
-use crate::group::Group;
+use crate::group::{Group, Name};
 use crate::hierarchy::{Host, Version, membership};
 use crate::members::{self, Unit};
 use crate::plan::{Set, Wanted, Who};
@@ -22,9 +22,10 @@ pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
     let Set { wanted, who, unit } = plan;
     match who {
         Who::Container(record) => stage(host, &wanted, record),
-        Who::Caller(chain) => {
+        Who::Caller(None) => done(prepare(host, &wanted)?.1),
+        Who::Caller(Some(chain)) => {
+            let _early = step_aside(host, &wanted, unit)?;
             let (group, mut changes) = prepare(host, &wanted)?;
-            let Some(chain) = chain else { return done(changes) };
             members::join(&group, unit, &mut changes)?;
             Err(chain.exec()) // where it fails, the changes are taken back
         }
@@ -67,6 +68,18 @@ fn prepare<'h>(host: &'h Host, wanted: &Wanted) -> Result<(Group<'h>, Changes)> 
         owner::give(&group, *owner, &mut changes)?;
     }
     Ok((group, changes))
+}
+
+/// cgroup v2 enables no controllers for the children of a group that has processes. Where that
+/// group is cgset's own, and cgset alone in it, all is well once cgset has moved to `./GROUP`.
+fn step_aside(host: &Host, wanted: &Wanted, unit: Unit) -> Result<Changes> {
+    let mut changes = Changes::default();
+    if matches!(wanted.group, Name::FromOwn(_)) && unit == Unit::Processes {
+        let mut group = Group::named(host, &wanted.group)?;
+        group.create(&[], &mut changes)?;
+        members::join(&group, unit, &mut changes)?;
+    }
+    Ok(changes)
 }
 
 fn done(changes: Changes) -> Result<ExitCode> {

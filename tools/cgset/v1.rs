@@ -97,6 +97,9 @@ pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
             text: if *on { "FROZEN" } else { "THAWED" }.into(),
             expect: Expect::Frozen(*on),
         }],
+        ("freezer.state", Value::Raw(text)) => {
+            vec![Write { file: key.clone(), text: text.clone(), expect: Expect::Frozen(text == "FROZEN") }]
+        }
         ("cpuset.cpus" | "cpuset.mems", Value::List(list)) if list.is_empty() => {
             // v2's "no list of its own": on v1 that is the parent's.
             let parent = place.directory().parent().map(|parent| parent.join(key));
