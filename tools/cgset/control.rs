@@ -57,7 +57,7 @@ fn thaw(group: &Group<'_>) -> Result<()> {
 fn set_frozen(place: &Place<'_>, frozen: bool, changes: &mut Changes) -> Result<()> {
     let setting = Setting { key: "cgroup.freeze".into(), value: Value::Switch(frozen) };
     let writes = match place.hierarchy.version {
-        Version::V1 => v1::writes(place, &setting)?,
+        Version::V1 => v1::writes(&place.directory(), &setting)?,
         Version::V2 => vec![apply::Write::in_v2(&setting)],
     };
     writes.iter().try_for_each(|write| write.perform(place, changes))

@@ -211,7 +211,7 @@ fn access_of(text: &str) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     fn policy(rules: &[&str]) -> Policy {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     /// Runs the program as the kernel would; the answer to one access.
-    fn allows(policy: &Policy, kind: i32, major: i32, minor: i32, access: u8) -> bool {
+    pub fn allows(policy: &Policy, kind: i32, major: i32, minor: i32, access: u8) -> bool {
         let context = [(i32::from(access) << 16) | kind, major, minor];
         let program = policy.program();
         let mut registers = [0i32; 6];

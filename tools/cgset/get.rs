@@ -78,7 +78,7 @@ pub fn read(host: &Host, group: &Group<'_>, key: &str) -> Result<Option<String>>
     let (hierarchy, controller) = home(host, key)?;
     let Some(place) = group.place_with(controller) else { return Ok(None) };
     match hierarchy.version {
-        Version::V1 => v1::read(place, key),
+        Version::V1 => v1::read(&place.directory(), key),
         Version::V2 => file::read_if_any(&place.file(key)),
     }
 }

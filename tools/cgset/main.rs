@@ -22,6 +22,8 @@ mod list;
 mod members;
 mod owner;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod set;
 mod stat;
 mod v1;

@@ -14,13 +14,13 @@
 //! | cgroup.freeze | freezer.state | FROZEN, THAWED |
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use common::{Error, Result};
 
 use crate::apply::{Expect, Write, granule};
 use crate::file;
 use crate::formula;
-use crate::group::Place;
 use crate::key::{Setting, huge_page_of};
 use crate::value::{Device, IO_LIMITS, Value, or_max};
 
@@ -72,15 +72,15 @@ pub fn check_together(settings: &[Setting]) -> Result<()> {
 }
 
 /// The writes that `setting` becomes in a v1 hierarchy.
-pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
+pub fn writes(group: &Path, setting: &Setting) -> Result<Vec<Write>> {
     let Setting { key, value } = setting;
     Ok(match (key.as_str(), value) {
-        ("memory.max", Value::Limit(limit)) => Memory::read(place)?.with_max(*limit)?,
-        ("memory.swap.max", Value::Limit(limit)) => Memory::read(place)?.with_swap(*limit)?,
+        ("memory.max", Value::Limit(limit)) => Memory::read(group)?.with_max(*limit)?,
+        ("memory.swap.max", Value::Limit(limit)) => Memory::read(group)?.with_swap(*limit)?,
         ("memory.low" | "memory.high", Value::Limit(limit)) => {
             vec![limit_write("memory.soft_limit_in_bytes", *limit)]
         }
-        ("cpu.max", Value::Bandwidth(quota, period)) => bandwidth(place, *quota, *period)?,
+        ("cpu.max", Value::Bandwidth(quota, period)) => bandwidth(group, *quota, *period)?,
         ("cpu.max.burst", Value::Limit(Some(burst))) => {
             vec![text_write("cpu.cfs_burst_us", burst.to_string())]
         }
@@ -91,7 +91,7 @@ pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
             vec![text_write("cpu.shares", formula::shares_of_weight(*weight).to_string())]
         }
         ("io.max", Value::IoLimits(device, limits)) => throttles(*device, limits),
-        ("io.weight", Value::IoWeight(device, weight)) => vec![blkio_weight(place, *device, *weight)],
+        ("io.weight", Value::IoWeight(device, weight)) => vec![blkio_weight(group, *device, *weight)],
         ("cgroup.freeze", Value::Switch(on)) => vec![Write {
             file: "freezer.state".into(),
             text: if *on { "FROZEN" } else { "THAWED" }.into(),
@@ -102,7 +102,7 @@ pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
         }
         ("cpuset.cpus" | "cpuset.mems", Value::List(list)) if list.is_empty() => {
             // v2's "no list of its own": on v1 that is the parent's.
-            let parent = place.directory().parent().map(|parent| parent.join(key));
+            let parent = group.parent().map(|parent| parent.join(key));
             let text = parent.map_or_else(|| Ok(String::new()), |parent| file::read(&parent))?;
             vec![Write { file: key.clone(), text, expect: Expect::Loose }]
         }
@@ -116,13 +116,13 @@ pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
 }
 
 /// What v2's file of the name `key` would hold. `None` where there is no such file.
-pub fn read(place: &Place<'_>, key: &str) -> Result<Option<String>> {
-    let same = |file: &str| file::read_if_any(&place.file(file));
+pub fn read(group: &Path, key: &str) -> Result<Option<String>> {
+    let same = |file: &str| file::read_if_any(&group.join(file));
     let limit = |file: &str| Ok(same(file)?.map(|text| or_max(limit_of(&text))));
     match key {
         "memory.max" => limit(LIMIT),
         "memory.low" | "memory.high" => limit("memory.soft_limit_in_bytes"),
-        "memory.swap.max" => Memory::read(place).map(|memory| memory.swap()),
+        "memory.swap.max" => Memory::read(group).map(|memory| memory.swap()),
         "memory.current" => same("memory.usage_in_bytes"),
         "memory.peak" => same("memory.max_usage_in_bytes"),
         "cpu.max" => {
@@ -132,7 +132,7 @@ pub fn read(place: &Place<'_>, key: &str) -> Result<Option<String>> {
         "cpu.max.burst" => same("cpu.cfs_burst_us"),
         "cpu.weight" => Ok(same("cpu.shares")?
             .and_then(|shares| Some(formula::weight_of_shares(shares.parse().ok()?).to_string()))),
-        "io.max" => throttled(place).map(Some),
+        "io.max" => throttled(group).map(Some),
         "io.weight" => {
             let number = |text: Option<String>| text?.split_ascii_whitespace().last()?.parse().ok();
             let blkio = number(same("blkio.weight")?).map(formula::weight_of_blkio);
@@ -148,10 +148,10 @@ pub fn read(place: &Place<'_>, key: &str) -> Result<Option<String>> {
 }
 
 /// io.max's lines from the four files of v1.
-fn throttled(place: &Place<'_>) -> Result<String> {
+fn throttled(group: &Path) -> Result<String> {
     let mut disks: BTreeMap<String, [String; 4]> = BTreeMap::new();
     for (index, name) in IO_LIMITS.into_iter().enumerate() {
-        let text = file::read_if_any(&place.file(throttle_file(name)))?.unwrap_or_default();
+        let text = file::read_if_any(&group.join(throttle_file(name)))?.unwrap_or_default();
         for (disk, rate) in text.lines().filter_map(|line| line.split_once(' ')) {
             let rates =
                 disks.entry(disk.to_owned()).or_insert_with(|| std::array::from_fn(|_| "max".to_owned()));
@@ -179,10 +179,10 @@ const QUOTA: &str = "cpu.cfs_quota_us";
 const PERIOD: &str = "cpu.cfs_period_us";
 
 impl Memory {
-    fn read(place: &Place<'_>) -> Result<Self> {
+    fn read(group: &Path) -> Result<Self> {
         Ok(Self {
-            limit: limit_of(&file::read(&place.file(LIMIT))?),
-            both: file::read_if_any(&place.file(BOTH))?.map(|text| limit_of(&text)),
+            limit: limit_of(&file::read(&group.join(LIMIT))?),
+            both: file::read_if_any(&group.join(BOTH))?.map(|text| limit_of(&text)),
         })
     }
 
@@ -249,9 +249,9 @@ fn text_write(file: &str, text: String) -> Write {
 
 /// Quota and period are two files, and each write must leave a share that the parent has: so
 /// between two limits there is none for a moment.
-fn bandwidth(place: &Place<'_>, quota: Option<u64>, period: u64) -> Result<Vec<Write>> {
+fn bandwidth(group: &Path, quota: Option<u64>, period: u64) -> Result<Vec<Write>> {
     let mut writes = Vec::new();
-    if file::read_if_any(&place.file(QUOTA))?.is_some_and(|quota| quota != "-1") {
+    if file::read_if_any(&group.join(QUOTA))?.is_some_and(|quota| quota != "-1") {
         writes.push(text_write(QUOTA, "-1".into()));
     }
     writes.push(text_write(PERIOD, period.to_string()));
@@ -282,8 +282,8 @@ pub fn throttle_file(name: &str) -> &'static str {
 }
 
 /// CFQ's blkio.weight went with Linux 5.0; BFQ's is there where BFQ is.
-fn blkio_weight(place: &Place<'_>, device: Option<Device>, weight: u64) -> Write {
-    let (base, weight) = match place.file("blkio.weight").exists() {
+fn blkio_weight(group: &Path, device: Option<Device>, weight: u64) -> Write {
+    let (base, weight) = match group.join("blkio.weight").exists() {
         true => ("blkio.weight", formula::blkio_of_weight(weight)),
         false => ("blkio.bfq.weight", formula::bfq_of_weight(weight)),
     };
