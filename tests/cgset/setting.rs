@@ -280,3 +280,59 @@ fn v2_enables_controllers_only_as_far_as_needed() {
     scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
     scene.assert_nothing_left();
 }
+
+#[test]
+fn pids_max_may_be_below_what_runs() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "sleep 30 & sleep 30 & cgset $G pids.max=1 && (: &)";
+    let run = scene.sh(&format!("cgset $G -- sh -c '{script}'")).env("G", scene.name()).assert().failure();
+    assert!(stderr(&run).contains("fork"), "{}", stderr(&run));
+    scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_out_of_memory_group_dies_as_a_whole() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "sleep 60 & dd if=/dev/zero of=/dev/null bs=200M count=1; echo alive";
+    let args = ["--rm", scene.name(), "memory.max=32M", "memory.oom.group=1", "--", "sh", "-c", script];
+    scene.tool("cgset").args(args).assert().code(137).stdout("");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_empty_cpuset_is_the_parents() {
+    if !needs(&[Need::Root, Need::CgroupV1]) || !is_v1("cpuset") {
+        return;
+    }
+    let scene = Scene::new();
+    let all = || control(&scene, "cpuset", "", "cpuset.cpus");
+    scene.tool("cgset").args([scene.name()]).assert().success();
+    let parents = all();
+    scene.tool("cgset").args([scene.name(), "cpuset.cpus=0"]).assert().success();
+    assert_eq!(all(), "0");
+    scene.tool("cgset").args([scene.name(), "cpuset.cpus="]).assert().success();
+    assert_eq!(all(), parents);
+    scene.tool("cgset").args([scene.name(), "cpuset.cpus=4000"]).assert().code(125);
+}
+
+#[test]
+fn hosts_with_huge_pages_limit_them() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let run = scene.tool("cgset").args([scene.name(), "hugetlb.2MB.max=5M"]).assert();
+    if !run.get_output().status.success() {
+        assert!(stderr(&run).contains("no controller hugetlb"), "{}", stderr(&run));
+        return;
+    }
+    let run = scene.tool("cgset").args([scene.name(), "--get", "hugetlb.2MB.max"]).assert().success();
+    assert_eq!(stdout(&run), "hugetlb.2MB.max=4194304\n", "whole huge pages");
+}

@@ -26,7 +26,9 @@ pub fn kill_all(group: &Group<'_>) -> Result<()> {
     for place in &group.places {
         let switch = place.file("cgroup.kill");
         if switch.exists() {
-            file::write(&switch, "1")?;
+            trace::step(format_args!("write \"1\" to {}", common::error::printable(&switch)));
+            // A threaded group has the file and refuses it: then each process is killed.
+            let _ = file::put(&switch, "1");
         }
     }
     let start = Instant::now();
@@ -50,11 +52,13 @@ pub fn kill_all(group: &Group<'_>) -> Result<()> {
     }
 }
 
-/// v1: stops the group, so that nobody forks, sends the signal to each, and lets them go on to die.
+/// Stops the group, so that nobody forks, sends the signal to each, and lets them go on to die.
 fn kill_frozen(group: &Group<'_>) -> Result<()> {
-    let freezer = group.place_with("freezer").map(|place| place.file("freezer.state"));
-    if let Some(state) = &freezer {
-        let _ = file::put(state, "FROZEN");
+    // v2's frozen processes die at once, v1's when they go on.
+    let switches = [("cgroup", "cgroup.freeze", "1", "0"), ("freezer", "freezer.state", "FROZEN", "THAWED")]
+        .map(|(controller, file, on, off)| Some((group.place_with(controller)?.directory(), file, on, off)));
+    for (directory, file, on, _) in switches.iter().flatten() {
+        let _ = file::put(&directory.join(file), on);
     }
     for pid in all_pids(group)?.into_iter().filter(|pid| *pid > 0) {
         trace::step(format_args!("kill process {pid}"));
@@ -63,9 +67,11 @@ fn kill_frozen(group: &Group<'_>) -> Result<()> {
             Err(errno) => return Err(Error::new("kill", format!("process {pid}"), errno)),
         }
     }
-    for directory in freezer.iter().filter_map(|state| state.parent()).flat_map(subtree) {
-        // One that is frozen by itself would never see the signal.
-        let _ = file::put(&directory.join("freezer.state"), "THAWED");
+    for (directory, file, _, off) in switches.iter().flatten() {
+        for directory in subtree(directory) {
+            // One that is frozen by itself would never see the signal.
+            let _ = file::put(&directory.join(file), off);
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::group::Group;
 use crate::hierarchy::{Host, Version};
 use crate::key::{home, huge_page_of};
 use crate::v1;
+use crate::value::or_max;
 
 /// The keys that `--get` shows where none is named, besides hugetlb's.
 const KEYS: [&str; 24] = [
@@ -79,7 +80,11 @@ pub fn read(host: &Host, group: &Group<'_>, key: &str) -> Result<Option<String>>
     let Some(place) = group.place_with(controller) else { return Ok(None) };
     match hierarchy.version {
         Version::V1 => v1::read(&place.directory(), key),
-        Version::V2 => file::read_if_any(&place.file(key)),
+        // hugetlb's "no limit" is a number even there.
+        Version::V2 => Ok(file::read_if_any(&place.file(key))?.map(|text| match huge_page_of(key) {
+            Some(_) => or_max(v1::limit_of(&text)),
+            None => text,
+        })),
     }
 }
 

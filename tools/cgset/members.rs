@@ -215,6 +215,7 @@ fn hint_for_moving(errno: Errno) -> Option<&'static str> {
         Errno::EINVAL => {
             "kernel threads and, on v1, real-time processes without cpu.rt_runtime_us cannot move"
         }
+        file::DECOY => "something else is mounted over this part of the cgroup hierarchy",
         Errno::EROFS => "the cgroup filesystem is mounted read-only",
         _ => return None,
     })

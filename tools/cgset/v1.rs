@@ -230,8 +230,8 @@ impl Memory {
 /// PAGE_COUNTER_MAX pages, on pages of 64 KiB at most: what v1 shows for "no limit", or more.
 const NO_LIMIT: u64 = i64::MAX as u64 / 65536 * 65536;
 
-/// A limit as v1 shows it.
-fn limit_of(text: &str) -> Option<u64> {
+/// A limit as v1 shows it: without one, as its largest number of pages.
+pub fn limit_of(text: &str) -> Option<u64> {
     text.parse::<u64>().ok().filter(|bytes| *bytes < NO_LIMIT)
 }
 
