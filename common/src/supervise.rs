@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, pipe2, read, write};
+use nix::unistd::{Pid, getpid, pipe2, read, write};
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::clone::Fork;
@@ -190,7 +190,9 @@ impl<'a> Watch<'a> {
 
     /// The child's exit status, once it has ended. PID 1 reaps the orphans of others on the way.
     fn reap(&self) -> Result<Option<u8>> {
-        let whom = if self.init_for.is_some() { Pid::from_raw(-1) } else { self.pid };
+        // Whoever is PID 1 gets the orphans, whether it was told so or not: a chain may have put it there.
+        let is_init = self.init_for.is_some() || getpid().as_raw() == 1;
+        let whom = if is_init { Pid::from_raw(-1) } else { self.pid };
         while let Some((who, what)) =
             sys::wait::poll(whom).during("wait for", format!("process {}", self.pid))?
         {

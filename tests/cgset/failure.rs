@@ -148,14 +148,13 @@ fn v2s_rule_against_processes_beside_children_is_explained() {
         return;
     }
     let scene = Scene::new();
-    let script = "cgset $G -- cgset ./inner pids.max=5 -- true";
-    let run = scene.sh(script).env("G", scene.name()).assert().code(125);
-    assert!(
-        stderr(&run).contains("hint: cgroup v2 has no processes beside child groups"),
-        "{}",
-        stderr(&run)
-    );
-    assert!(!directory(&scene, "pids").join("inner").exists());
+    for value in ["memory.max=64M", "pids.max=5"] {
+        let script = format!("cgset $G -- sh -c 'cgset ./inner {value} -- true; exit $?'");
+        let run = scene.sh(&script).env("G", scene.name()).assert().code(125);
+        let text = stderr(&run);
+        assert!(text.contains("hint: cgroup v2 has no processes beside child groups"), "{text}");
+        assert!(!directory(&scene, "pids").join("inner").exists());
+    }
     // And the other way round: into a group whose children have controllers.
     scene.tool("cgset").args([&format!("{}/inner", scene.name()), "memory.max=64M"]).assert().success();
     let run = scene.sh("cgset $G -- true").env("G", scene.name()).assert().code(125);
@@ -201,5 +200,77 @@ fn a_limit_below_what_is_in_use_is_told_on_v1() {
     assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), (64 << 20).to_string());
     scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).assert().success();
     child.wait().unwrap();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_controller_that_a_sibling_uses_meanwhile_stays_enabled() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").arg(format!("{}/a", scene.name())).assert().success();
+    // As soon as the failing run says that it sets pids.max, the sibling gets its own: in time
+    // before the failure, or after it. Either way it must last.
+    let script = "mkfifo gate; cgset -v $G/b pids.max=7 -- /no/such 2>gate &
+        while read line; do case $line in *'pids.max'*) cgset $G/a pids.max=9;; esac; done <gate; wait";
+    scene.sh(script).env("G", scene.name()).assert().success();
+    let limit = std::fs::read_to_string(directory(&scene, "pids").join("a/pids.max")).unwrap_or_default();
+    assert_eq!(limit, "9\n", "the sibling's limit is in force");
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn what_is_mounted_over_a_group_is_not_taken_for_it() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").arg(scene.name()).assert().success();
+    let group = directory(&scene, "pids");
+    let script = format!(
+        "mount -t tmpfs decoy {0}; echo max >{0}/pids.max; cgset $G pids.max=7 -- echo ran",
+        group.display()
+    );
+    let script = format!("unshare --mount --propagation private sh -c '{script}'");
+    let run = scene.sh(&script).env("G", scene.name()).assert().code(125).stdout("");
+    assert!(stderr(&run).contains("hint: something else is mounted"), "{}", stderr(&run));
+    scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_zombie_cannot_be_moved() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let mut child = scene.std_sh("exit 0").spawn().unwrap();
+    let pid = child.id() as i32;
+    crate::eventually("it ends", || ::common::procfs::stat(pid).unwrap().state == b'Z');
+    fails(&scene, &[scene.name(), "--pid", &pid.to_string()], "it is a zombie");
+    child.wait().unwrap();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_group_may_be_deep_but_not_deeper_than_its_top_allows() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let deep = [scene.name(), &"d/".repeat(100)].join("/");
+    scene.tool("cgset").args(["--rm", &deep, "--", "true"]).assert().success();
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+    scene.tool("cgset").args([scene.name(), "cgroup.max.depth=1"]).assert().success();
+    fails(
+        &scene,
+        &[&format!("{}/a/b", scene.name())],
+        "cgroup.max.depth or cgroup.max.descendants is reached",
+    );
+    assert!(!directory(&scene, "cgroup").join("a").exists());
+    scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
     scene.assert_nothing_left();
 }

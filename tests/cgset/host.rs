@@ -26,6 +26,20 @@ fn pid_1_of_a_new_pid_namespace_joins_although_proc_is_the_hosts() {
 }
 
 #[test]
+fn as_pid_1_it_reaps_what_the_command_orphans() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    // Zombies that nobody reaps would count against pids.max.
+    let script = "i=0; while [ $i -lt 40 ]; do (sleep 0 &) || exit 1; i=$((i+1)); sleep 0.01; done; echo all";
+    scene.file("orphans", script);
+    let line = "unshare --pid --fork cgset --rm $G pids.max=20 -- sh orphans";
+    scene.sh(line).env("G", scene.name()).assert().success().stdout("all\n");
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn hierarchies_are_found_at_odd_places() {
     if !needs(ROOT) {
         return;

@@ -4,11 +4,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod control;
+mod delegation;
+mod device;
 mod failure;
 mod group;
 mod host;
 mod pipeline;
 mod setting;
+mod show;
 
 use std::fs;
 use std::path::PathBuf;

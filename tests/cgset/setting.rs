@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Need, Scene, needs, stderr};
+use crate::common::{Need, Scene, needs, stderr, stdout};
 use crate::{control, directory, is_v1};
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
@@ -93,6 +93,82 @@ fn memory_above_the_limit_kills_the_process() {
         .assert()
         .code(0);
     scene.assert_nothing_left();
+}
+
+/// The CPU time, in microseconds, that a process gets in each of two groups which begin to spin together,
+/// on one CPU, for three seconds.
+fn race(scene: &Scene, one: &str, other: &str) -> [f64; 2] {
+    let spin = "while ! test -e go; do sleep 0.1; done; while :; do :; done";
+    let names = ["one", "other"].map(|name| format!("{}/{name}", scene.name()));
+    let mut racers: Vec<_> = names
+        .iter()
+        .zip([one, other])
+        .map(|(name, setting)| {
+            let script = format!("exec cgset {name} {setting} -- taskset 1 sh -c '{spin}'");
+            scene.std_sh(&script).spawn().unwrap()
+        })
+        .collect();
+    let all_in = || {
+        racers
+            .iter()
+            .all(|child| crate::cgroups_of(child.id()).iter().all(|path| path.contains(scene.name())))
+    };
+    crate::eventually("both are in their groups", all_in);
+    scene.file("go", "");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    scene.tool("cgset").args([scene.name(), "--freeze"]).assert().success();
+    let used = names.map(|name| {
+        let run = scene.tool("cgset").args([&name, "--stat", "--json"]).assert().success();
+        let stat: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+        stat["cpu"]["usage_usec"].as_f64().unwrap()
+    });
+    scene.tool("cgset").args([scene.name(), "--kill", "--delete", "--recursive"]).assert().success();
+    for racer in &mut racers {
+        racer.wait().unwrap();
+    }
+    scene.assert_nothing_left();
+    used
+}
+
+#[test]
+fn cpu_max_takes_a_spinning_process_its_share() {
+    if !needs(ROOT) {
+        return;
+    }
+    let [limited, free] = race(&Scene::new(), "cpu.max=0.1", "cpu.max=max");
+    assert!(limited < 0.5 * free, "{limited} of {free} µs in the same run");
+}
+
+#[test]
+fn cpu_weight_divides_one_cpu() {
+    if !needs(ROOT) {
+        return;
+    }
+    let [small, large] = race(&Scene::new(), "cpu.weight=50", "cpu.weight=500");
+    assert!(large > 2.0 * small, "{large} and {small} µs for weights of ten to one");
+}
+
+#[test]
+fn io_max_slows_a_disk_down() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let device = scene.path("").metadata().unwrap().dev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    if major == 0 {
+        return; // a tmpfs, or another file system without a disk of its own
+    }
+    let limit = format!("io.max={major}:{minor} wbps=1M");
+    let writer = "dd if=/dev/zero of=data bs=256k count=8 oflag=direct";
+    let start = std::time::Instant::now();
+    scene.tool("cgset").args([scene.name(), &limit, "--", "sh", "-c", writer]).assert().success();
+    assert!(start.elapsed().as_secs_f64() > 1.0, "2 MiB at 1 MiB a second took {:?}", start.elapsed());
+    let get = || stdout(&scene.tool("cgset").args([scene.name(), "--get", "io.max"]).assert().success());
+    assert_eq!(get(), format!("io.max={major}:{minor} rbps=max wbps=1048576 riops=max wiops=max\n"));
+    scene.tool("cgset").args([scene.name(), &limit.replace("1M", "max")]).assert().success();
+    assert_eq!(get(), "io.max=\n");
 }
 
 #[test]
@@ -203,4 +279,60 @@ fn v2_enables_controllers_only_as_far_as_needed() {
     assert_eq!(read("a/b/cgroup.subtree_control").trim(), "");
     scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
     scene.assert_nothing_left();
+}
+
+#[test]
+fn pids_max_may_be_below_what_runs() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "sleep 30 & sleep 30 & cgset $G pids.max=1 && (: &)";
+    let run = scene.sh(&format!("cgset $G -- sh -c '{script}'")).env("G", scene.name()).assert().failure();
+    assert!(stderr(&run).contains("fork"), "{}", stderr(&run));
+    scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_out_of_memory_group_dies_as_a_whole() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "sleep 60 & dd if=/dev/zero of=/dev/null bs=200M count=1; echo alive";
+    let args = ["--rm", scene.name(), "memory.max=32M", "memory.oom.group=1", "--", "sh", "-c", script];
+    scene.tool("cgset").args(args).assert().code(137).stdout("");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_empty_cpuset_is_the_parents() {
+    if !needs(&[Need::Root, Need::CgroupV1]) || !is_v1("cpuset") {
+        return;
+    }
+    let scene = Scene::new();
+    let all = || control(&scene, "cpuset", "", "cpuset.cpus");
+    scene.tool("cgset").args([scene.name()]).assert().success();
+    let parents = all();
+    scene.tool("cgset").args([scene.name(), "cpuset.cpus=0"]).assert().success();
+    assert_eq!(all(), "0");
+    scene.tool("cgset").args([scene.name(), "cpuset.cpus="]).assert().success();
+    assert_eq!(all(), parents);
+    scene.tool("cgset").args([scene.name(), "cpuset.cpus=4000"]).assert().code(125);
+}
+
+#[test]
+fn hosts_with_huge_pages_limit_them() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let run = scene.tool("cgset").args([scene.name(), "hugetlb.2MB.max=5M"]).assert();
+    if !run.get_output().status.success() {
+        assert!(stderr(&run).contains("no controller hugetlb"), "{}", stderr(&run));
+        return;
+    }
+    let run = scene.tool("cgset").args([scene.name(), "--get", "hugetlb.2MB.max"]).assert().success();
+    assert_eq!(stdout(&run), "hugetlb.2MB.max=4194304\n", "whole huge pages");
 }

@@ -61,7 +61,7 @@ pub fn all(host: &Host, group: &Group<'_>, settings: &[Setting], changes: &mut C
                 .hint("it is mounted read-only")
         })?;
         let writes = match place.hierarchy.version {
-            Version::V1 => v1::writes(place, setting)?,
+            Version::V1 => v1::writes(&place.directory(), setting)?,
             Version::V2 => vec![Write::in_v2(setting)],
         };
         for write in writes {

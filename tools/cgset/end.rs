@@ -22,11 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// cgroup.kill (Linux 5.14) kills the subtree at once; what only v1's hierarchies hold is frozen,
 /// so that it cannot fork away, and killed until nothing is left.
 pub fn kill_all(group: &Group<'_>) -> Result<()> {
-    refuse_to_kill_ourselves(group)?;
+    group.check_is_not_ours("kill")?;
     for place in &group.places {
         let switch = place.file("cgroup.kill");
         if switch.exists() {
-            file::write(&switch, "1")?;
+            trace::step(format_args!("write \"1\" to {}", common::error::printable(&switch)));
+            // A threaded group has the file and refuses it: then each process is killed.
+            let _ = file::put(&switch, "1");
         }
     }
     let start = Instant::now();
@@ -50,11 +52,13 @@ pub fn kill_all(group: &Group<'_>) -> Result<()> {
     }
 }
 
-/// v1: stops the group, so that nobody forks, sends the signal to each, and lets them go on to die.
+/// Stops the group, so that nobody forks, sends the signal to each, and lets them go on to die.
 fn kill_frozen(group: &Group<'_>) -> Result<()> {
-    let freezer = group.place_with("freezer").map(|place| place.file("freezer.state"));
-    if let Some(state) = &freezer {
-        let _ = file::put(state, "FROZEN");
+    // v2's frozen processes die at once, v1's when they go on.
+    let switches = [("cgroup", "cgroup.freeze", "1", "0"), ("freezer", "freezer.state", "FROZEN", "THAWED")]
+        .map(|(controller, file, on, off)| Some((group.place_with(controller)?.directory(), file, on, off)));
+    for (directory, file, on, _) in switches.iter().flatten() {
+        let _ = file::put(&directory.join(file), on);
     }
     for pid in all_pids(group)?.into_iter().filter(|pid| *pid > 0) {
         trace::step(format_args!("kill process {pid}"));
@@ -63,27 +67,11 @@ fn kill_frozen(group: &Group<'_>) -> Result<()> {
             Err(errno) => return Err(Error::new("kill", format!("process {pid}"), errno)),
         }
     }
-    match freezer {
-        Some(state) => file::write(&state, "THAWED"),
-        None => Ok(()),
-    }
-}
-
-fn refuse_to_kill_ourselves(group: &Group<'_>) -> Result<()> {
-    if group.is_top() {
-        return Err(Error::new(
-            "kill",
-            &group.name,
-            "the top of the hierarchy holds everything on this machine",
-        ));
-    }
-    let inside = group
-        .places
-        .iter()
-        .any(|place| place.hierarchy.own.as_ref().is_some_and(|own| own.starts_with(&place.path)));
-    if inside {
-        return Err(Error::new("kill", &group.name, "cgset itself is in it")
-            .hint("run it from another group, or kill a child of this one"));
+    for (directory, file, _, off) in switches.iter().flatten() {
+        for directory in subtree(directory) {
+            // One that is frozen by itself would never see the signal.
+            let _ = file::put(&directory.join(file), off);
+        }
     }
     Ok(())
 }

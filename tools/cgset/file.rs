@@ -6,6 +6,7 @@ use std::path::Path;
 
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 
 /// Reads a control file without the white space at its end.
 pub fn read(file: &Path) -> Result<String> {
@@ -37,8 +38,16 @@ pub fn put(file: &Path, text: &str) -> std::result::Result<(), Errno> {
     let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32));
     // Not O_TRUNC or O_CREAT: these are requests to a file that the kernel made.
     let mut file = OpenOptions::new().write(true).open(file).map_err(errno)?;
+    // What is mounted over a part of a hierarchy would take our word for a limit (CVE-2025-52881).
+    let magic = fstatfs(&file)?.filesystem_type();
+    if magic != CGROUP_SUPER_MAGIC && magic != CGROUP2_SUPER_MAGIC {
+        return Err(DECOY);
+    }
     file.write_all(text.as_bytes()).map_err(errno)
 }
+
+/// "Invalid cross-device link": the file is not of a cgroup filesystem.
+pub const DECOY: Errno = Errno::EXDEV;
 
 /// Puts an old value back. Where that fails there is nothing left to try.
 pub fn put_back(file: &Path, text: &str) {
@@ -58,6 +67,7 @@ fn hint_for_setting(file: &Path, errno: Errno) -> Option<String> {
             "cgroup.subtree_control" => "the controller was not delegated to this user".to_owned(),
             _ => "limits are set by root, or by the user to whom the parent group was delegated".to_owned(),
         }),
+        DECOY => Some("something else is mounted over this part of the cgroup hierarchy".to_owned()),
         Errno::EROFS => {
             Some("the cgroup filesystem is mounted read-only, as it is inside a container".to_owned())
         }

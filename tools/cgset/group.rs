@@ -1,7 +1,9 @@
 //! A group: one directory in each hierarchy. Made, joined and removed as one.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use common::{Error, Result, trace};
@@ -208,6 +210,21 @@ impl<'h> Group<'h> {
         Ok(path.clone())
     }
 
+    /// Refuses to `act` (kill, freeze) on the whole machine, or on cgset itself.
+    pub fn check_is_not_ours(&self, act: &'static str) -> Result<()> {
+        if self.is_top() {
+            let why = "the top of the hierarchy holds everything on this machine";
+            return Err(Error::new(act, &self.name, why));
+        }
+        let holds_us =
+            |place: &Place<'_>| place.hierarchy.own.as_ref().is_some_and(|own| own.starts_with(&place.path));
+        if self.places.iter().any(holds_us) {
+            return Err(Error::new(act, &self.name, "cgset itself is in it")
+                .hint("run it from another group, or name a child of this one"));
+        }
+        Ok(())
+    }
+
     /// Whether it is the top of a hierarchy, which is not anybody's group.
     pub fn is_top(&self) -> bool {
         self.places.iter().any(|place| place.path.as_os_str().is_empty())
@@ -250,11 +267,27 @@ fn enable(directory: &Path, controllers: &[&str], changes: &mut Changes) -> Resu
                 format!("{controller} is not enabled for {}, so it has none to give", directory.display());
             if missing { error.hint(hint) } else { error }
         })?;
-        let (file, off) = (subtree_control.clone(), format!("-{controller}"));
-        // A sibling may have begun to need it meanwhile: then it stays.
-        changes.made(move || file::put_back(&file, &off));
+        let (directory, controller) = (directory.to_owned(), (*controller).to_owned());
+        let before = limits_of_children(&directory, &controller);
+        changes.made(move || {
+            // Disabling it would drop what somebody has set for a sibling meanwhile: then it stays.
+            if limits_of_children(&directory, &controller) == before {
+                file::put_back(&directory.join("cgroup.subtree_control"), &format!("-{controller}"));
+            }
+        });
     }
     Ok(())
+}
+
+/// What can be set of `controller` in each child of `directory`, and how it is set.
+fn limits_of_children(directory: &Path, controller: &str) -> BTreeMap<PathBuf, String> {
+    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let children = entries(directory).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let files = children.flat_map(|child| entries(&child.path())).filter(|file| {
+        file.file_name().to_string_lossy().split_once('.').is_some_and(|(prefix, _)| prefix == controller)
+            && file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o222 != 0)
+    });
+    files.map(|file| (file.path(), file::read(&file.path()).unwrap_or_default())).collect()
 }
 
 /// A v1 cpuset is born empty, and an empty one takes no process (cpuset(7)).

@@ -107,18 +107,29 @@ pub fn check_name(key: &str) -> Result<()> {
     }
 }
 
+/// Why this host cannot set `key`: what /proc/cgroups says of its controller.
 fn no_controller(host: &Host, key: &str, prefix: &str) -> Error {
-    let here = host.controllers();
-    let why = if prefix == "cgroup" {
-        "cgroup v1 has nothing like it".to_owned()
-    } else {
-        format!("no controller {prefix}")
+    if prefix == "cgroup" {
+        return Error::new("set", key, "cgroup v1 has nothing like it").hint("this host has cgroup v1 only");
+    }
+    let name = if prefix == "io" { "blkio" } else { prefix };
+    let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let line = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let hint = match line.into_iter().find(|words| words.first() == Some(&name)).as_deref() {
+        Some([.., "0"]) => {
+            format!("{name} is switched off: the machine was booted with cgroup_disable={name}")
+        }
+        Some([_, hierarchy, ..]) if *hierarchy != "0" => {
+            format!(
+                "{name} is bound to a cgroup v1 hierarchy that is not mounted here: mount -t cgroup -o {name} {name} DIR"
+            )
+        }
+        _ => format!(
+            "this kernel has no such controller, or it is not delegated to here; there are: {}",
+            host.controllers()
+        ),
     };
-    let hint = match prefix {
-        "cgroup" => "this host has cgroup v1 only".to_owned(),
-        _ => format!("controllers here: {here}; others the kernel lacks, or cgroup_disable= took them"),
-    };
-    Error::new("set", key, why).hint(hint)
+    Error::new("set", key, format!("no controller {prefix}")).hint(hint)
 }
 
 #[cfg(test)]

@@ -9,13 +9,23 @@
 mod apply;
 mod changes;
 mod cli;
+mod control;
+mod device;
 mod end;
+mod enforce;
 mod file;
+mod formula;
+mod get;
 mod group;
 mod key;
+mod list;
 mod members;
+mod owner;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod set;
+mod stat;
 mod v1;
 mod value;
 
@@ -26,7 +36,7 @@ use common::{Result, hierarchy};
 use cli::Cli;
 use group::Group;
 use hierarchy::Host;
-use plan::{Control, Plan};
+use plan::{Plan, Show, What};
 
 fn main() -> ExitCode {
     common::app::run(run)
@@ -37,17 +47,17 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let host = Host::find()?;
     match plan {
         Plan::Set(plan) => set::run(&host, plan),
-        Plan::Control(plan) => control(&host, &plan),
+        Plan::Control(plan) => control::run(&host, &plan),
+        Plan::Show(plan) => show(&host, &plan),
     }
 }
 
-fn control(host: &Host, plan: &Control) -> Result<ExitCode> {
+fn show(host: &Host, plan: &Show) -> Result<ExitCode> {
     let group = Group::existing(host, &plan.group)?;
-    if plan.kill {
-        end::kill_all(&group)?;
-    }
-    if plan.delete {
-        end::remove(&group, plan.recursive)?;
+    match &plan.what {
+        What::Settings(keys) => get::print(host, &group, keys, plan.json)?,
+        What::Usage => stat::print(host, &group, plan.json)?,
+        What::Members => list::print(&group, plan.json)?,
     }
     Ok(ExitCode::SUCCESS)
 }

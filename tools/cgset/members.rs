@@ -80,20 +80,44 @@ fn move_in(
 }
 
 /// Moves the container of `init`, its PID 1: all of its processes, however they fork meanwhile.
+/// What a process forks before it is moved is found by the next look; after that it is born inside.
 pub fn adopt_container(group: &Group<'_>, init: &Process, changes: &mut Changes) -> Result<()> {
+    sweep_back(group, init, changes)?;
     let mut moved = BTreeSet::new();
     loop {
-        let here = container_of(init)?;
-        let news: Vec<_> = here.difference(&moved).copied().collect();
-        if news.is_empty() {
-            break;
+        let mut outside = container_of(init)?;
+        outside.retain(|pid| !moved.contains(pid) && !is_inside(group, *pid));
+        if outside.is_empty() {
+            return init.still_running();
         }
-        for pid in news {
+        for pid in outside {
             adopt(group, pid, Unit::Processes, changes)?;
             moved.insert(pid);
         }
     }
-    init.still_running()
+}
+
+/// Notes the last way back: what has been forked inside the group by then goes where PID 1 was.
+fn sweep_back(group: &Group<'_>, init: &Process, changes: &mut Changes) -> Result<()> {
+    let old = membership(init.pid())?;
+    for place in &group.places {
+        let Some(back) = place.hierarchy.place_of(&old) else { continue };
+        let directory = place.directory();
+        let residents: BTreeSet<_> = pids(&directory)?.into_iter().collect();
+        changes.made(move || {
+            let left = pids(&directory).unwrap_or_default();
+            for pid in left.into_iter().filter(|pid| !residents.contains(pid)) {
+                file::put_back(&back.join("cgroup.procs"), &pid.to_string());
+            }
+        });
+    }
+    Ok(())
+}
+
+fn is_inside(group: &Group<'_>, pid: i32) -> bool {
+    membership(pid).is_ok_and(|now| {
+        group.places.iter().all(|place| place.hierarchy.place_of(&now).as_ref() == Some(&place.directory()))
+    })
 }
 
 /// The processes in PID 1's PID namespace, and the descendants of all of them.
@@ -179,7 +203,10 @@ fn hint_for_moving(errno: Errno) -> Option<&'static str> {
             "cgroup v2 has no processes beside child groups that are limited: join one of the children, or take \
              the controllers out of this group's cgroup.subtree_control"
         }
-        Errno::EOPNOTSUPP => "a threaded group takes threads, not processes: use --threads",
+        Errno::EOPNOTSUPP => {
+            "threads move only within one threaded subtree, and processes not into a group of type 'domain \
+             invalid': move the whole process to the subtree's top first"
+        }
         Errno::EACCES | Errno::EPERM => {
             "moving takes write access to cgroup.procs of the group and, on v2, of the nearest group that holds \
              both the old place and the new: root starts the first process there"
@@ -188,6 +215,7 @@ fn hint_for_moving(errno: Errno) -> Option<&'static str> {
         Errno::EINVAL => {
             "kernel threads and, on v1, real-time processes without cpu.rt_runtime_us cannot move"
         }
+        file::DECOY => "something else is mounted over this part of the cgroup hierarchy",
         Errno::EROFS => "the cgroup filesystem is mounted read-only",
         _ => return None,
     })

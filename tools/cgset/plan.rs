@@ -6,10 +6,12 @@ use common::chain::Chain;
 use common::record::Record;
 use common::{Error, Result};
 
-use crate::cli::Cli;
+use crate::cli::{Acts, Cli, Devices, Views};
+use crate::device::Policy;
 use crate::group::Name;
-use crate::key::Setting;
+use crate::key::{Setting, check_name};
 use crate::members::Unit;
+use crate::owner::Owner;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -18,19 +20,32 @@ pub enum Plan {
     Set(Set),
     /// Act on a group that exists.
     Control(Control),
+    /// Look at a group that exists.
+    Show(Show),
 }
 
 /// Make, set, move.
 #[derive(Debug)]
 pub struct Set {
-    /// The group.
-    pub group: Name,
-    /// In the order in which they were given.
-    pub settings: Vec<Setting>,
+    /// What the group is to be.
+    pub wanted: Wanted,
     /// Who moves in.
     pub who: Who,
     /// Whole processes or threads.
     pub unit: Unit,
+}
+
+/// A group as it is to be.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Which.
+    pub group: Name,
+    /// In the order in which they were given.
+    pub settings: Vec<Setting>,
+    /// Which devices its processes may use.
+    pub devices: Option<Policy>,
+    /// To whom it is given.
+    pub owner: Option<Owner>,
 }
 
 /// Who moves into the group.
@@ -47,10 +62,12 @@ pub enum Who {
 }
 
 /// Act on a group that exists.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Control {
     /// The group.
     pub group: Name,
+    /// Freeze or thaw it.
+    pub frozen: Option<bool>,
     /// Kill what is in it.
     pub kill: bool,
     /// Remove it.
@@ -59,45 +76,105 @@ pub struct Control {
     pub recursive: bool,
 }
 
+/// Look at a group that exists.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Show {
+    /// The group.
+    pub group: Name,
+    /// What of it.
+    pub what: What,
+    /// Whether as JSON.
+    pub json: bool,
+}
+
+/// What is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum What {
+    /// These settings; all, where none is named.
+    Settings(Vec<String>),
+    /// What it has used.
+    Usage,
+    /// The subtree and its processes.
+    Members,
+}
+
 impl Plan {
     /// The plan for a command line.
     pub fn new(cli: Cli) -> Result<Self> {
-        let Cli { operands, from, pid, threads, rm, kill, delete, recursive, chain } = cli;
+        let Cli { operands, from, pid, threads, rm, owner, devices, acts, views, chain } = cli;
+        let Devices { device, device_default } = devices;
         let chain = chain.chain();
         let record = from.as_deref().map(Record::read).transpose()?;
         let mut operands = operands.into_iter();
-        if kill || delete {
-            let group = match &record {
-                Some(record) => group_of(record)?,
-                None => group(operands.next())?,
+        let (controls, shows) = (acts.any(), views.any());
+        if !controls && !shows {
+            let wanted = Wanted {
+                group: group(operands.next())?,
+                settings: operands.map(setting).collect::<Result<_>>()?,
+                devices: Policy::parse(&device, device_default)?,
+                owner: owner.as_deref().map(Owner::parse).transpose()?,
             };
-            if operands.len() > 0 || chain.is_some() || !pid.is_empty() || rm || threads {
-                return Err(Error::usage(
-                    "--kill and --delete act on a group that exists: no KEY=VALUE, --pid, --rm or COMMAND",
-                )
-                .hint("with --from, GROUP comes from the record too"));
-            }
-            return Ok(Self::Control(Control { group, kill, delete, recursive }));
+            let who = who(record, pid, rm, threads, chain)?;
+            let unit = if threads { Unit::Threads } else { Unit::Processes };
+            return Ok(Self::Set(Set { wanted, who, unit }));
         }
-        let group = group(operands.next())?;
-        let settings = operands.map(setting).collect::<Result<_>>()?;
-        let who = match (record, chain) {
-            (Some(_), Some(_)) => return Err(Error::usage("--from and COMMAND exclude each other")),
-            (Some(_), None) if rm || threads || !pid.is_empty() => {
-                return Err(Error::usage("--from names who is moved: no --rm, no --pid"));
-            }
-            (Some(record), None) => Who::Container(record),
-            (None, Some(chain)) if rm && pid.is_empty() => Who::Child(chain),
-            (None, _) if rm => {
-                return Err(
-                    Error::usage("--rm waits for a COMMAND of its own").hint("end the line with -- COMMAND")
-                );
-            }
-            (None, chain) if !pid.is_empty() => Who::Pids(pid, chain),
-            (None, chain) => Who::Caller(chain),
+        let sets = !pid.is_empty() || rm || threads || owner.is_some() || !device.is_empty();
+        if (controls && shows) || sets || device_default.is_some() || chain.is_some() {
+            return Err(Error::usage(
+                "setting a group up, acting on it, and looking at it are done one at a time",
+            )
+            .hint(
+                "KEY=VALUE, --pid, --rm, COMMAND; --freeze, --thaw, --kill, --delete; --get, --stat, --list",
+            ));
+        }
+        let group = match &record {
+            Some(record) => group_of(record)?,
+            None => group(operands.next())?,
         };
-        let unit = if threads { Unit::Threads } else { Unit::Processes };
-        Ok(Self::Set(Set { group, settings, who, unit }))
+        if !views.get && operands.len() > 0 {
+            return Err(Error::usage(
+                "one GROUP and no KEY is what --freeze, --kill, --stat and their like take",
+            )
+            .hint("with --from, GROUP comes from the record"));
+        }
+        match controls {
+            true => Ok(Self::Control(Control::new(group, &acts))),
+            false => Show::new(group, &views, operands).map(Self::Show),
+        }
+    }
+}
+
+impl Control {
+    fn new(group: Name, acts: &Acts) -> Self {
+        let Acts { freeze, thaw, kill, delete, recursive } = *acts;
+        Self { group, frozen: (freeze || thaw).then_some(freeze), kill, delete, recursive }
+    }
+}
+
+impl Show {
+    fn new(group: Name, views: &Views, keys: impl Iterator<Item = OsString>) -> Result<Self> {
+        let what = match *views {
+            Views { stat: true, .. } => What::Usage,
+            Views { list: true, .. } => What::Members,
+            Views { .. } => What::Settings(keys.map(key).collect::<Result<_>>()?),
+        };
+        Ok(Self { group, what, json: views.json })
+    }
+}
+
+fn who(record: Option<Record>, pids: Vec<i32>, rm: bool, threads: bool, chain: Option<Chain>) -> Result<Who> {
+    match (record, chain) {
+        (Some(_), Some(_)) => Err(Error::usage("--from and COMMAND exclude each other")),
+        (Some(_), None) if rm || threads || !pids.is_empty() => {
+            Err(Error::usage("--from says who is moved: no --pid, --threads or --rm"))
+        }
+        (Some(record), None) => Ok(Who::Container(record)),
+        (None, Some(chain)) if rm && pids.is_empty() => Ok(Who::Child(chain)),
+        (None, _) if rm => {
+            Err(Error::usage("--rm waits for a COMMAND of its own").hint("end the line with -- COMMAND"))
+        }
+        (None, chain) if !pids.is_empty() => Ok(Who::Pids(pids, chain)),
+        (None, chain) => Ok(Who::Caller(chain)),
     }
 }
 
@@ -122,6 +199,11 @@ fn setting(operand: OsString) -> Result<Setting> {
     }
 }
 
+fn key(operand: OsString) -> Result<String> {
+    let key = operand.to_str().ok_or_else(|| Error::new("read KEY", &operand, "it is not UTF-8"))?;
+    check_name(key).map(|()| key.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,8 +218,8 @@ mod tests {
     #[test]
     fn a_group_alone_is_only_made() {
         let Plan::Set(set) = plan(&["demo", "pids.max=3"]).unwrap() else { panic!() };
-        assert_eq!(set.group, Name::FromTop("demo".into()));
-        assert_eq!(set.settings.len(), 1);
+        assert_eq!(set.wanted.group, Name::FromTop("demo".into()));
+        assert_eq!(set.wanted.settings.len(), 1);
         assert!(matches!(set.who, Who::Caller(None)));
     }
 

@@ -13,25 +13,25 @@ use nix::sys::signal::Signal;
 use crate::changes::Changes;
 use crate::group::{Group, Name};
 use crate::hierarchy::{Host, Version, membership};
-use crate::key::Setting;
 use crate::members::{self, Unit};
-use crate::plan::{Set, Who};
-use crate::{apply, end, v1};
+use crate::plan::{Set, Wanted, Who};
+use crate::{apply, end, owner, v1};
 
 /// Carries the plan out.
 pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
-    let Set { group, settings, who, unit } = plan;
+    let Set { wanted, who, unit } = plan;
     match who {
-        Who::Container(record) => stage(host, &group, &settings, record),
-        Who::Caller(chain) => {
-            let (group, mut changes) = prepare(host, &group, &settings)?;
-            let Some(chain) = chain else { return done(changes) };
+        Who::Container(record) => stage(host, &wanted, record),
+        Who::Caller(None) => done(prepare(host, &wanted)?.1),
+        Who::Caller(Some(chain)) => {
+            let _early = step_aside(host, &wanted, unit)?;
+            let (group, mut changes) = prepare(host, &wanted)?;
             members::join(&group, unit, &mut changes)?;
             Err(chain.exec()) // where it fails, the changes are taken back
         }
         Who::Pids(pids, chain) => {
             pids.iter().try_for_each(|pid| must_run(*pid, unit))?;
-            let (group, mut changes) = prepare(host, &group, &settings)?;
+            let (group, mut changes) = prepare(host, &wanted)?;
             for pid in pids {
                 move_in(&group, pid, unit, &mut changes)?;
             }
@@ -40,14 +40,15 @@ pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
                 None => done(changes),
             }
         }
-        Who::Child(chain) => supervised(host, &group, &settings, unit, &chain),
+        Who::Child(chain) => supervised(host, &wanted, unit, &chain),
     }
 }
 
 /// The group as it was asked for, and the way back.
-fn prepare<'h>(host: &'h Host, name: &Name, settings: &[Setting]) -> Result<(Group<'h>, Changes)> {
-    let mut group = Group::named(host, name)?;
-    if group.is_top() && !settings.is_empty() {
+fn prepare<'h>(host: &'h Host, wanted: &Wanted) -> Result<(Group<'h>, Changes)> {
+    let Wanted { group, settings, devices, owner } = wanted;
+    let mut group = Group::named(host, group)?;
+    if group.is_top() && (!settings.is_empty() || devices.is_some() || owner.is_some()) {
         return Err(Error::new("set limits", &group.name, "the top of a hierarchy has none")
             .hint("name a group below it"));
     }
@@ -60,7 +61,25 @@ fn prepare<'h>(host: &'h Host, name: &Name, settings: &[Setting]) -> Result<(Gro
     group.create(&controllers, &mut changes)?;
     apply::all(host, &group, settings, &mut changes)?;
     group.check_usable()?;
+    if let Some(devices) = devices {
+        devices.apply(&group, &mut changes)?;
+    }
+    if let Some(owner) = owner {
+        owner::give(&group, *owner, &mut changes)?;
+    }
     Ok((group, changes))
+}
+
+/// cgroup v2 enables no controllers for the children of a group that has processes. Where that
+/// group is cgset's own, and cgset alone in it, all is well once cgset has moved to `./GROUP`.
+fn step_aside(host: &Host, wanted: &Wanted, unit: Unit) -> Result<Changes> {
+    let mut changes = Changes::default();
+    if matches!(wanted.group, Name::FromOwn(_)) && unit == Unit::Processes {
+        let mut group = Group::named(host, &wanted.group)?;
+        group.create(&[], &mut changes)?;
+        members::join(&group, unit, &mut changes)?;
+    }
+    Ok(changes)
 }
 
 fn done(changes: Changes) -> Result<ExitCode> {
@@ -88,8 +107,8 @@ fn move_in(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes) -> Re
 }
 
 /// `--rm`: COMMAND is a child, and nothing of the group outlives it.
-fn supervised(host: &Host, name: &Name, settings: &[Setting], unit: Unit, chain: &Chain) -> Result<ExitCode> {
-    let (group, changes) = prepare(host, name, settings)?;
+fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result<ExitCode> {
+    let (group, changes) = prepare(host, wanted)?;
     let options = supervise::Options { death_signal: Some(Signal::SIGKILL), ..Default::default() };
     let ended = supervise::run(&options, |_| {
         let mut moved = Changes::default();
@@ -107,10 +126,10 @@ fn supervised(host: &Host, name: &Name, settings: &[Setting], unit: Unit, chain:
 }
 
 /// A stage of a pipeline: the record's container moves in, and the record goes on.
-fn stage(host: &Host, name: &Name, settings: &[Setting], mut record: Record) -> Result<ExitCode> {
+fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     let container = record.process_if_any()?;
     let mut limited = || -> Result<Changes> {
-        let (group, mut changes) = prepare(host, name, settings)?;
+        let (group, mut changes) = prepare(host, wanted)?;
         if group.is_top() {
             return Err(Error::new("move a container", &group.name, "the top of a hierarchy limits nothing"));
         }

@@ -8,17 +8,21 @@
 //! | cpu.max | cpu.cfs_quota_us, cpu.cfs_period_us | the same, `max` is -1 |
 //! | cpu.weight | cpu.shares | 2^L, L² + 125 L = 612 (log10(weight) + 7/34) |
 //! | io.max | blkio.throttle.*_device | the same, `max` is 0 |
-//! | io.weight | blkio.weight, blkio.bfq.weight | 10 + (weight - 1) * 990 / 9999 |
+//! | io.weight | blkio.weight | 10 + (weight - 1) * 990 / 9999 |
+//! | io.weight | blkio.bfq.weight | the same up to 100, above 100 + (weight - 100) * 900 / 9900 |
 //! | hugetlb.SIZE.max | hugetlb.SIZE.limit_in_bytes | the same |
 //! | cgroup.freeze | freezer.state | FROZEN, THAWED |
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use common::{Error, Result};
 
 use crate::apply::{Expect, Write, granule};
 use crate::file;
-use crate::group::Place;
+use crate::formula;
 use crate::key::{Setting, huge_page_of};
-use crate::value::{Device, Value};
+use crate::value::{Device, IO_LIMITS, Value, or_max};
 
 /// Fails for what v2 has and v1 cannot express.
 pub fn check(key: &str) -> Result<()> {
@@ -68,15 +72,15 @@ pub fn check_together(settings: &[Setting]) -> Result<()> {
 }
 
 /// The writes that `setting` becomes in a v1 hierarchy.
-pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
+pub fn writes(group: &Path, setting: &Setting) -> Result<Vec<Write>> {
     let Setting { key, value } = setting;
     Ok(match (key.as_str(), value) {
-        ("memory.max", Value::Limit(limit)) => Memory::read(place)?.with_max(*limit)?,
-        ("memory.swap.max", Value::Limit(limit)) => Memory::read(place)?.with_swap(*limit)?,
+        ("memory.max", Value::Limit(limit)) => Memory::read(group)?.with_max(*limit)?,
+        ("memory.swap.max", Value::Limit(limit)) => Memory::read(group)?.with_swap(*limit)?,
         ("memory.low" | "memory.high", Value::Limit(limit)) => {
             vec![limit_write("memory.soft_limit_in_bytes", *limit)]
         }
-        ("cpu.max", Value::Bandwidth(quota, period)) => bandwidth(place, *quota, *period)?,
+        ("cpu.max", Value::Bandwidth(quota, period)) => bandwidth(group, *quota, *period)?,
         ("cpu.max.burst", Value::Limit(Some(burst))) => {
             vec![text_write("cpu.cfs_burst_us", burst.to_string())]
         }
@@ -84,18 +88,21 @@ pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
             return Err(Error::new("set", key, "cgroup v1 cannot take max").hint("give it in microseconds"));
         }
         ("cpu.weight", Value::Weight(weight)) => {
-            vec![text_write("cpu.shares", shares_of_weight(*weight).to_string())]
+            vec![text_write("cpu.shares", formula::shares_of_weight(*weight).to_string())]
         }
         ("io.max", Value::IoLimits(device, limits)) => throttles(*device, limits),
-        ("io.weight", Value::IoWeight(device, weight)) => vec![blkio_weight(place, *device, *weight)],
+        ("io.weight", Value::IoWeight(device, weight)) => vec![blkio_weight(group, *device, *weight)],
         ("cgroup.freeze", Value::Switch(on)) => vec![Write {
             file: "freezer.state".into(),
             text: if *on { "FROZEN" } else { "THAWED" }.into(),
             expect: Expect::Frozen(*on),
         }],
+        ("freezer.state", Value::Raw(text)) => {
+            vec![Write { file: key.clone(), text: text.clone(), expect: Expect::Frozen(text == "FROZEN") }]
+        }
         ("cpuset.cpus" | "cpuset.mems", Value::List(list)) if list.is_empty() => {
             // v2's "no list of its own": on v1 that is the parent's.
-            let parent = place.directory().parent().map(|parent| parent.join(key));
+            let parent = group.parent().map(|parent| parent.join(key));
             let text = parent.map_or_else(|| Ok(String::new()), |parent| file::read(&parent))?;
             vec![Write { file: key.clone(), text, expect: Expect::Loose }]
         }
@@ -108,6 +115,57 @@ pub fn writes(place: &Place<'_>, setting: &Setting) -> Result<Vec<Write>> {
     })
 }
 
+/// What v2's file of the name `key` would hold. `None` where there is no such file.
+pub fn read(group: &Path, key: &str) -> Result<Option<String>> {
+    let same = |file: &str| file::read_if_any(&group.join(file));
+    let limit = |file: &str| Ok(same(file)?.map(|text| or_max(limit_of(&text))));
+    match key {
+        "memory.max" => limit(LIMIT),
+        "memory.low" | "memory.high" => limit("memory.soft_limit_in_bytes"),
+        "memory.swap.max" => Memory::read(group).map(|memory| memory.swap()),
+        "memory.current" => same("memory.usage_in_bytes"),
+        "memory.peak" => same("memory.max_usage_in_bytes"),
+        "cpu.max" => {
+            let (Some(quota), Some(period)) = (same(QUOTA)?, same(PERIOD)?) else { return Ok(None) };
+            Ok(Some(format!("{} {period}", quota.replace("-1", "max"))))
+        }
+        "cpu.max.burst" => same("cpu.cfs_burst_us"),
+        "cpu.weight" => Ok(same("cpu.shares")?
+            .and_then(|shares| Some(formula::weight_of_shares(shares.parse().ok()?).to_string()))),
+        "io.max" => throttled(group).map(Some),
+        "io.weight" => {
+            let number = |text: Option<String>| text?.split_ascii_whitespace().last()?.parse().ok();
+            let blkio = number(same("blkio.weight")?).map(formula::weight_of_blkio);
+            let weight = blkio.or(number(same("blkio.bfq.weight")?).map(formula::weight_of_bfq));
+            Ok(weight.map(|weight| format!("default {weight}")))
+        }
+        "cgroup.freeze" => same("freezer.self_freezing"),
+        _ if huge_page_of(key).is_some() => {
+            limit(&format!("{}.limit_in_bytes", key.trim_end_matches(".max")))
+        }
+        _ => same(key),
+    }
+}
+
+/// io.max's lines from the four files of v1.
+fn throttled(group: &Path) -> Result<String> {
+    let mut disks: BTreeMap<String, [String; 4]> = BTreeMap::new();
+    for (index, name) in IO_LIMITS.into_iter().enumerate() {
+        let text = file::read_if_any(&group.join(throttle_file(name)))?.unwrap_or_default();
+        for (disk, rate) in text.lines().filter_map(|line| line.split_once(' ')) {
+            let rates =
+                disks.entry(disk.to_owned()).or_insert_with(|| std::array::from_fn(|_| "max".to_owned()));
+            rates[index] = rate.to_owned();
+        }
+    }
+    let line = |(disk, rates): (&String, &[String; 4])| {
+        let words: Vec<_> =
+            IO_LIMITS.iter().zip(rates).map(|(name, rate)| format!("{name}={rate}")).collect();
+        format!("{disk} {}", words.join(" "))
+    };
+    Ok(disks.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
 /// v1's pair of limits: memory, and memory and swap together.
 struct Memory {
     limit: Option<u64>,
@@ -117,14 +175,20 @@ struct Memory {
 
 const LIMIT: &str = "memory.limit_in_bytes";
 const BOTH: &str = "memory.memsw.limit_in_bytes";
+const QUOTA: &str = "cpu.cfs_quota_us";
+const PERIOD: &str = "cpu.cfs_period_us";
 
 impl Memory {
-    fn read(place: &Place<'_>) -> Result<Self> {
-        let limit = |text: &str| text.parse::<u64>().ok().filter(|bytes| *bytes < NO_LIMIT);
+    fn read(group: &Path) -> Result<Self> {
         Ok(Self {
-            limit: limit(&file::read(&place.file(LIMIT))?),
-            both: file::read_if_any(&place.file(BOTH))?.map(|text| limit(&text)),
+            limit: limit_of(&file::read(&group.join(LIMIT))?),
+            both: file::read_if_any(&group.join(BOTH))?.map(|text| limit_of(&text)),
         })
+    }
+
+    /// memory.swap.max; `None` where no swap is accounted.
+    fn swap(&self) -> Option<String> {
+        Some(or_max(self.both?.map(|both| both.saturating_sub(self.limit.unwrap_or(both)))))
     }
 
     /// Memory's limit changes, swap's stays: the sum moves along, and never below the part.
@@ -166,6 +230,11 @@ impl Memory {
 /// PAGE_COUNTER_MAX pages, on pages of 64 KiB at most: what v1 shows for "no limit", or more.
 const NO_LIMIT: u64 = i64::MAX as u64 / 65536 * 65536;
 
+/// A limit as v1 shows it: without one, as its largest number of pages.
+pub fn limit_of(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|bytes| *bytes < NO_LIMIT)
+}
+
 fn or_minus_one(limit: Option<u64>) -> String {
     limit.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string())
 }
@@ -180,13 +249,12 @@ fn text_write(file: &str, text: String) -> Write {
 
 /// Quota and period are two files, and each write must leave a share that the parent has: so
 /// between two limits there is none for a moment.
-fn bandwidth(place: &Place<'_>, quota: Option<u64>, period: u64) -> Result<Vec<Write>> {
-    const QUOTA: &str = "cpu.cfs_quota_us";
+fn bandwidth(group: &Path, quota: Option<u64>, period: u64) -> Result<Vec<Write>> {
     let mut writes = Vec::new();
-    if file::read_if_any(&place.file(QUOTA))?.is_some_and(|quota| quota != "-1") {
+    if file::read_if_any(&group.join(QUOTA))?.is_some_and(|quota| quota != "-1") {
         writes.push(text_write(QUOTA, "-1".into()));
     }
-    writes.push(text_write("cpu.cfs_period_us", period.to_string()));
+    writes.push(text_write(PERIOD, period.to_string()));
     writes.push(text_write(QUOTA, or_minus_one(quota)));
     Ok(writes)
 }
@@ -214,9 +282,12 @@ pub fn throttle_file(name: &str) -> &'static str {
 }
 
 /// CFQ's blkio.weight went with Linux 5.0; BFQ's is there where BFQ is.
-fn blkio_weight(place: &Place<'_>, device: Option<Device>, weight: u64) -> Write {
-    let base = if place.file("blkio.weight").exists() { "blkio.weight" } else { "blkio.bfq.weight" };
-    let weight = blkio_of_weight(weight).to_string();
+fn blkio_weight(group: &Path, device: Option<Device>, weight: u64) -> Write {
+    let (base, weight) = match group.join("blkio.weight").exists() {
+        true => ("blkio.weight", formula::blkio_of_weight(weight)),
+        false => ("blkio.bfq.weight", formula::bfq_of_weight(weight)),
+    };
+    let weight = weight.to_string();
     match device {
         None => Write { file: base.into(), text: weight, expect: Expect::Loose },
         Some(device) => Write {
@@ -227,66 +298,9 @@ fn blkio_weight(place: &Place<'_>, device: Option<Device>, weight: u64) -> Write
     }
 }
 
-/// cpu.weight from cpu.shares as runc (1.3.2) and crun (1.23) have it: quadratic in the logarithms, so
-/// that least (2, 1), default (1024, 100) and most (262144, 10000) meet.
-pub fn weight_of_shares(shares: u64) -> u64 {
-    match shares {
-        0..=2 => 1,
-        262_144.. => 10_000,
-        _ => {
-            let l = (shares as f64).log2();
-            10f64.powf((l * l + 125.0 * l) / 612.0 - 7.0 / 34.0).ceil() as u64
-        }
-    }
-}
-
-/// The inverse of [`weight_of_shares`]: the most shares that give this weight.
-pub fn shares_of_weight(weight: u64) -> u64 {
-    let c = 612.0 * ((weight.clamp(1, 10_000) as f64).log10() + 7.0 / 34.0);
-    let l = ((125.0f64 * 125.0 + 4.0 * c).sqrt() - 125.0) / 2.0;
-    let mut shares = (l.exp2().round() as u64).clamp(2, 262_144);
-    // Rounding may have gone up, across the ceiling of the other direction.
-    while shares > 2 && weight_of_shares(shares) > weight {
-        shares -= 1;
-    }
-    shares
-}
-
-/// blkio.weight (10 to 1000) from io.weight (1 to 10000), as runc and crun convert, inverted.
-pub fn blkio_of_weight(weight: u64) -> u64 {
-    10 + (weight.clamp(1, 10_000) - 1) * 990 / 9_999
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_and_weight_meet_where_runc_and_crun_say() {
-        for (shares, weight) in [(2, 1), (1024, 100), (262_144, 10_000)] {
-            assert_eq!(weight_of_shares(shares), weight);
-            assert_eq!(shares_of_weight(weight), shares);
-        }
-        assert_eq!(weight_of_shares(2000), 170, "the case of runc's issue 4896");
-    }
-
-    #[test]
-    fn every_weight_comes_back() {
-        for weight in 1..=10_000 {
-            assert_eq!(weight_of_shares(shares_of_weight(weight)), weight);
-        }
-    }
-
-    #[test]
-    fn a_larger_weight_is_never_fewer_shares() {
-        assert!((1..10_000).all(|weight| shares_of_weight(weight) < shares_of_weight(weight + 1)));
-        assert!((1..10_000).all(|weight| blkio_of_weight(weight) <= blkio_of_weight(weight + 1)));
-    }
-
-    #[test]
-    fn blkio_weights_cover_their_range() {
-        assert_eq!((blkio_of_weight(1), blkio_of_weight(10_000)), (10, 1000));
-    }
 
     fn texts(writes: Result<Vec<Write>>) -> Vec<String> {
         writes.unwrap().iter().map(|write| format!("{} {}", write.file, write.text)).collect()

@@ -6,6 +6,7 @@
 //! in one place, `check`. No policy, no fallback, no message: callers have those.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod capability;
 pub mod clone;
 pub mod exec;
