@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::format::Format;
+use crate::idmap::IdMap;
 
 /// Look after the deletions that overlay layers record
 #[derive(Parser, Debug)]
@@ -62,6 +63,25 @@ pub enum Operation {
         #[command(flatten)]
         printed: Printed,
     },
+    /// Write a layer as an OCI layer, a tar archive, to standard output
+    Pack {
+        /// Turn later modification times into this, in seconds since 1970
+        /// [default: the environment's SOURCE_DATE_EPOCH, if set]
+        #[arg(long, value_name = "SECS", allow_negative_numbers = true)]
+        clamp_mtime: Option<i64>,
+        #[command(flatten)]
+        shifted: Shifted,
+        /// The layer
+        upper: PathBuf,
+    },
+}
+
+/// How owners differ between image and disk.
+#[derive(Args, Debug)]
+pub struct Shifted {
+    /// Owners FROM and up in the image are TO and up on the disk; may be given several times
+    #[arg(long, value_name = "FROM:TO:COUNT")]
+    pub idmap: Vec<IdMap>,
 }
 
 /// In what format marks are written.

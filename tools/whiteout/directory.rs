@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use common::{During as _, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use xattr::FileExt as _;
+
+use crate::node::{self, Attributes};
 
 /// A directory that is open for reading.
 #[derive(Debug)]
@@ -69,6 +71,35 @@ impl Directory {
             Err(Errno::ENOENT | Errno::ENAMETOOLONG) => Ok(None),
             result => result.map(Some).during("look at", self.path.join(name)),
         }
+    }
+
+    /// What the directory itself is.
+    pub fn own_stat(&self) -> Result<FileStat> {
+        fstat(&self.fd).during("look at", &self.path)
+    }
+
+    /// Opens the regular file `name` for reading. Anything else that got into its place is an error.
+    pub fn open_file(&self, name: &OsStr) -> Result<(File, FileStat)> {
+        let path = self.path.join(name);
+        // Non-blocking, for it might be a pipe by now.
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.fd, name, flags, Mode::empty()).during("open", &path)?);
+        let stat = fstat(&file).during("look at", &path)?;
+        if !node::is_regular(&stat) {
+            return Err(Error::new("open", &path, "it is no regular file any more"));
+        }
+        Ok((file, stat))
+    }
+
+    /// What the symbolic link `name` holds.
+    pub fn link_target(&self, name: &OsStr) -> Result<OsString> {
+        readlinkat(&self.fd, name).during("read the link", self.path.join(name))
+    }
+
+    /// The directory's own attributes, without overlay's.
+    pub fn attributes(&self) -> Result<Attributes> {
+        node::attributes_of(&self.fd, &self.path)
     }
 
     /// The directory's own attribute `attribute`, if it has it.

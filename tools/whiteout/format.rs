@@ -4,6 +4,7 @@
 //! directories", "Nesting overlayfs mounts", "User xattr") and the OCI image specification's
 //! layer.md ("Whiteouts").
 
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt as _;
 
 use clap::ValueEnum;
@@ -30,6 +31,8 @@ pub const OPAQUE_NAME: &str = ".wh..wh..opq";
 pub const AUFS_PREFIX: &str = ".wh..wh.";
 /// What overlay's own attributes begin with, for root and with `userxattr`.
 pub const ATTRIBUTE_PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
+/// What overlay puts before the names of attributes that it shows as its own kind, not taking them for its own.
+pub const ESCAPE: &[u8] = b"overlay.";
 /// Marks an empty file as a whiteout.
 pub const WHITEOUT_ATTRIBUTE: &str = "user.overlay.whiteout";
 /// The value of an opaque directory's attribute.
@@ -37,6 +40,13 @@ pub const OPAQUE: &[u8] = b"y";
 /// The value, of the same attribute, for a directory in which overlay is to look for empty files
 /// that are whiteouts; without it a listing shows them (Linux 6.8, and stable 6.7).
 pub const HAS_WHITEOUTS: &[u8] = b"x";
+
+/// The OCI whiteout of `name`.
+pub fn oci_name(name: &OsStr) -> OsString {
+    let mut mark = OsString::from(PREFIX);
+    mark.push(name);
+    mark
+}
 
 impl Format {
     /// What an overlay that this user can mount writes: without privilege over the whole machine

@@ -56,8 +56,10 @@ fn collect(directory: &Directory, reading: Reading, path: &Path, marks: &mut Vec
     for (name, format) in whiteouts {
         marks.push(Mark { path: path.join(name), kind: Kind::Whiteout, format });
     }
-    for (name, _) in nodes.iter().filter(|(_, stat)| node::is_directory(stat)) {
-        collect(&directory.child(name)?, reading, &path.join(name), marks)?;
+    for name in nodes {
+        if directory.stat(&name)?.is_some_and(|stat| node::is_directory(&stat)) {
+            collect(&directory.child(&name)?, reading, &path.join(&name), marks)?;
+        }
     }
     Ok(())
 }

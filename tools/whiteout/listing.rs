@@ -14,8 +14,8 @@ use crate::node;
 /// A directory's content, by name in the order of bytes.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// What is there.
-    pub nodes: BTreeMap<OsString, FileStat>,
+    /// What is there: names only, for a directory may be large.
+    pub nodes: Vec<OsString>,
     /// What lower layers are not to show. A name may be in both: first hidden, then there anew.
     pub whiteouts: BTreeMap<OsString, Format>,
     /// Set if nothing of lower layers is to show.
@@ -54,15 +54,9 @@ fn is_of_a_mount(attribute: &OsStr) -> bool {
         .any(|prefix| matches!(kept(prefix), Some(b"impure" | b"origin" | b"uuid")))
 }
 
-/// Whether overlay keeps something of its own in this attribute.
-pub fn is_overlays_own(attribute: &OsStr) -> bool {
-    let attribute = attribute.as_bytes();
-    format::ATTRIBUTE_PREFIXES.iter().any(|prefix| attribute.starts_with(prefix.as_bytes()))
-}
-
 /// What a name in a layer's directory stands for.
 enum Entry {
-    Node(FileStat),
+    Node,
     Whiteout(OsString, Format),
     OpaqueMark,
     /// AUFS's own, which is no part of the layer's content.
@@ -75,13 +69,19 @@ impl Listing {
         let mut listing = Self { opaque: opaque_attribute(directory)?, ..Self::default() };
         for name in directory.names()? {
             match entry(directory, &name, reading)? {
-                Some(Entry::Node(stat)) => drop(listing.nodes.insert(name, stat)),
+                Some(Entry::Node) => listing.nodes.push(name),
                 Some(Entry::Whiteout(hidden, format)) => drop(listing.whiteouts.insert(hidden, format)),
                 Some(Entry::OpaqueMark) => listing.opaque = Some(Format::Oci),
                 Some(Entry::Bookkeeping) | None => {}
             }
         }
+        listing.nodes.sort_unstable();
         Ok(listing)
+    }
+
+    /// Whether something is there at `name`.
+    pub fn shows(&self, name: &OsStr) -> bool {
+        self.nodes.binary_search_by(|node| node.as_os_str().cmp(name)).is_ok()
     }
 
     /// Whether it holds a whiteout of this format.
@@ -97,7 +97,7 @@ fn entry(directory: &Directory, name: &OsStr, reading: Reading) -> Result<Option
         return Ok(Some(Entry::Whiteout(name.to_owned(), format)));
     }
     if !reading.names || !name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
-        return Ok(Some(Entry::Node(stat)));
+        return Ok(Some(Entry::Node));
     }
     if name == format::OPAQUE_NAME {
         return Ok(Some(Entry::OpaqueMark));

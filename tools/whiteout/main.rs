@@ -6,20 +6,25 @@
 //! whiteout remove PATH...
 //! whiteout list [-0 | --json] DIR
 //! whiteout diff --upper DIR [--lower DIR...] [-0 | --json]
+//! whiteout pack [--clamp-mtime SECS] [--idmap FROM:TO:COUNT]... UPPER >layer.tar
 //! ```
 #![forbid(unsafe_code)]
 
+mod archive;
 mod cli;
 mod diff;
 mod directory;
 mod format;
+mod idmap;
 mod list;
 mod listing;
 mod lowers;
 mod mark;
 mod node;
+mod pack;
 mod plan;
 mod report;
+mod sparse;
 
 use std::process::ExitCode;
 
@@ -40,6 +45,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Plan::Remove { places } => mark::remove_all(&places)?,
         Plan::List { directory, style } => report::marks(&list::list(&directory)?, style)?,
         Plan::Diff { upper, lowers, style } => report::changes(&diff::diff(&upper, &lowers)?, style)?,
+        Plan::Pack { upper, options } => pack::pack(&upper, &options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -80,11 +80,11 @@ enum Found {
 impl Found {
     fn at(place: &Place) -> Result<Self> {
         let directory = parent_of(place)?;
-        let Listing { nodes, whiteouts, .. } = Listing::read(&directory, Reading::ALL)?;
+        let whiteouts = Listing::read(&directory, Reading::ALL)?.whiteouts;
         if let Some(&format) = whiteouts.get(&place.name) {
             return Ok(Self::Whiteout { directory, name: place.name.clone(), format });
         }
-        if nodes.get(&place.name).is_some_and(node::is_directory) {
+        if directory.stat(&place.name)?.is_some_and(|stat| node::is_directory(&stat)) {
             let directory = directory.child(&place.name)?;
             if let Some(format) = Listing::read(&directory, Reading::ALL)?.opaque {
                 return Ok(Self::Opaque { directory, format });
@@ -126,13 +126,13 @@ pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Res
                 .map_err(|errno| Error::new(STEP, &path, errno).or_hint(device_hint(errno)))
         }
         Format::Xattr => make_whiteout_file(directory, name),
-        Format::Oci => make_file(directory, &mark_name(name)).map(drop).during(STEP, &path),
+        Format::Oci => make_file(directory, &format::oci_name(name)).map(drop).during(STEP, &path),
     }
 }
 
 /// Removes the whiteout of `name`.
 pub fn remove_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
-    let mark = if format == Format::Oci { mark_name(name) } else { name.to_owned() };
+    let mark = if format == Format::Oci { format::oci_name(name) } else { name.to_owned() };
     unlink(directory, &mark)?;
     if format == Format::Xattr && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr) {
         forget_whiteout_files(directory)?;
@@ -198,12 +198,6 @@ fn make_file(directory: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
 
 fn unlink(directory: &Directory, name: &OsStr) -> Result<()> {
     unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).during("remove", directory.path().join(name))
-}
-
-fn mark_name(name: &OsStr) -> OsString {
-    let mut mark = OsString::from(format::PREFIX);
-    mark.push(name);
-    mark
 }
 
 fn device_hint(errno: Errno) -> Option<&'static str> {

@@ -6,8 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use common::{Error, Result};
 
-use crate::cli::{Cli, Operation, Printed, Written};
+use crate::cli::{Cli, Operation, Printed, Shifted, Written};
 use crate::format::{self, Format};
+use crate::idmap::IdMaps;
+use crate::pack;
 use crate::report::Style;
 
 /// One operation with all that it needs.
@@ -23,6 +25,8 @@ pub enum Plan {
     List { directory: PathBuf, style: Style },
     /// Print the changes of a layer.
     Diff { upper: PathBuf, lowers: Vec<PathBuf>, style: Style },
+    /// Write a layer as an archive.
+    Pack { upper: PathBuf, options: pack::Options },
 }
 
 /// A name in a directory; whether something is there does not matter.
@@ -53,6 +57,13 @@ impl Plan {
             Operation::Diff { upper, lower, printed } => {
                 Self::Diff { upper, lowers: lower, style: style_of(&printed) }
             }
+            Operation::Pack { clamp_mtime, shifted, upper } => Self::Pack {
+                upper,
+                options: pack::Options {
+                    clamp_mtime: clamp_mtime.map_or_else(source_date_epoch, |seconds| Ok(Some(seconds)))?,
+                    idmaps: idmaps_of(shifted)?,
+                },
+            },
         })
     }
 }
@@ -60,6 +71,21 @@ impl Plan {
 fn format_of(written: Written) -> Result<Format> {
     let Written { format } = written;
     format.map_or_else(Format::of_host, Ok)
+}
+
+fn idmaps_of(shifted: Shifted) -> Result<IdMaps> {
+    let Shifted { idmap } = shifted;
+    IdMaps::new(idmap)
+}
+
+/// The time that reproducible builds set for all that they make.
+fn source_date_epoch() -> Result<Option<i64>> {
+    let name = "SOURCE_DATE_EPOCH";
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(Error::new("read the environment", name, "not a number of seconds")),
+    }
 }
 
 fn style_of(printed: &Printed) -> Style {
