@@ -74,6 +74,24 @@ pub enum Operation {
         /// The layer
         upper: PathBuf,
     },
+    /// Make a layer of an OCI layer, a tar archive, from standard input
+    Unpack {
+        #[command(flatten)]
+        written: Written,
+        /// Carry deletions out, and put the rest in place, in the root filesystem DIR
+        #[arg(long, conflicts_with = "format")]
+        apply: bool,
+        #[command(flatten)]
+        shifted: Shifted,
+        /// Make all files ours, whatever owners the archive says
+        #[arg(long, conflicts_with = "idmap")]
+        no_same_owner: bool,
+        /// Leave out devices that we may not make
+        #[arg(long)]
+        skip_devices: bool,
+        /// The layer: missing or an empty directory
+        dir: PathBuf,
+    },
 }
 
 /// How owners differ between image and disk.

@@ -54,6 +54,11 @@ impl IdMaps {
         self.shift(uid, gid, object, |map, id| shifted(id, map.to, map.from, map.count))
     }
 
+    /// Owner and group on the disk of what has these in the image.
+    pub fn to_disk(&self, uid: u32, gid: u32, object: &Path) -> Result<(u32, u32)> {
+        self.shift(uid, gid, object, |map, id| shifted(id, map.from, map.to, map.count))
+    }
+
     fn shift(
         &self,
         uid: u32,
@@ -90,6 +95,7 @@ mod tests {
         let maps = maps(&["0:100000:1000", "1000:5:1"]).unwrap();
         assert_eq!(maps.to_image(100_000, 100_999, Path::new("x")).unwrap(), (0, 999));
         assert_eq!(maps.to_image(5, 5, Path::new("x")).unwrap(), (1000, 1000));
+        assert_eq!(maps.to_disk(999, 1000, Path::new("x")).unwrap(), (100_999, 5));
         let error = maps.to_image(100_000, 101_000, Path::new("x")).unwrap_err();
         assert_eq!(error.to_string(), "x: shift its owner: group 101000 is in no range of --idmap");
         assert_eq!(IdMaps::default().to_image(7, 8, Path::new("x")).unwrap(), (7, 8));

@@ -107,7 +107,7 @@ fn entry(directory: &Directory, name: &OsStr, reading: Reading) -> Result<Option
     }
     match OsStr::from_bytes(&name.as_bytes()[format::PREFIX.len()..]) {
         hidden if hidden.is_empty() || hidden == "." || hidden == ".." => {
-            Err(Error::new("read a whiteout", directory.path().join(name), "it hides no name"))
+            Err(Error::new("read a whiteout", directory.path_of(name), "it hides no name"))
         }
         hidden => Ok(Some(Entry::Whiteout(hidden.to_owned(), Format::Oci))),
     }
@@ -124,7 +124,7 @@ pub fn kernel_whiteout(directory: &Directory, name: &OsStr, stat: &FileStat) -> 
     }
     for prefix in format::ATTRIBUTE_PREFIXES {
         let value = xattr::get(directory.procfs_path(name), format!("{prefix}whiteout"));
-        if if_supported(value).during("read its attributes", directory.path().join(name))?.is_some() {
+        if if_supported(value).during("read its attributes", directory.path_of(name))?.is_some() {
             return Ok(Some(Format::Xattr));
         }
     }

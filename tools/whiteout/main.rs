@@ -7,24 +7,32 @@
 //! whiteout list [-0 | --json] DIR
 //! whiteout diff --upper DIR [--lower DIR...] [-0 | --json]
 //! whiteout pack [--clamp-mtime SECS] [--idmap FROM:TO:COUNT]... UPPER >layer.tar
+//! whiteout unpack [--format FORMAT | --apply] [--idmap FROM:TO:COUNT]... DIR <layer.tar
 //! ```
 #![forbid(unsafe_code)]
 
+mod apply;
 mod archive;
 mod cli;
 mod diff;
 mod directory;
 mod format;
 mod idmap;
+mod inside;
 mod list;
 mod listing;
 mod lowers;
+mod make;
 mod mark;
 mod node;
 mod pack;
 mod plan;
+mod remove;
 mod report;
 mod sparse;
+mod staging;
+mod tree;
+mod unpack;
 
 use std::process::ExitCode;
 
@@ -46,6 +54,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Plan::List { directory, style } => report::marks(&list::list(&directory)?, style)?,
         Plan::Diff { upper, lowers, style } => report::changes(&diff::diff(&upper, &lowers)?, style)?,
         Plan::Pack { upper, options } => pack::pack(&upper, &options)?,
+        Plan::Unpack { place, options } => unpack::unpack(&place, &options)?,
+        Plan::Apply { root, options } => apply::apply(&root, &options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ pub fn hide_all(places: &[Place], format: Format) -> Result<()> {
     let directories = places.iter().map(parent_of).collect::<Result<Vec<_>>>()?;
     let mut made: Vec<Guard<'_>> = Vec::new();
     for (directory, place) in directories.iter().zip(places) {
-        trace::step(format_args!("make a whiteout ({}) at {}", format.name(), place.path().display()));
+        trace::step(format_args!("make a whiteout ({}) at {}", format.name(), place.path.display()));
         make_whiteout(directory, &place.name, format)?;
         made.push(Undo::new(Box::new(move || drop(remove_whiteout(directory, &place.name, format)))));
     }
@@ -90,13 +90,13 @@ impl Found {
                 return Ok(Self::Opaque { directory, format });
             }
         }
-        Err(Error::new("remove the mark", place.path(), "neither a whiteout nor an opaque directory")
+        Err(Error::new("remove the mark", &place.path, "neither a whiteout nor an opaque directory")
             .hint("'whiteout list' shows what a layer hides"))
     }
 
     fn place(&self) -> PathBuf {
         match self {
-            Self::Whiteout { directory, name, .. } => directory.path().join(name),
+            Self::Whiteout { directory, name, .. } => directory.path_of(name),
             Self::Opaque { directory, .. } => directory.path().to_owned(),
         }
     }
@@ -118,7 +118,7 @@ impl Found {
 
 /// Makes a whiteout of `name`.
 pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
-    let path = directory.path().join(name);
+    let path = directory.path_of(name);
     match format {
         Format::Overlay | Format::Userxattr => {
             // Overlay's own have no permissions either. From Linux 5.8 on any user may make one.
@@ -160,7 +160,8 @@ pub fn remove_opaque(directory: &Directory, format: Format) -> Result<()> {
     }
 }
 
-fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
+/// Whether the directory is opaque by this format's mark.
+pub fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
     match format.opaque_attribute() {
         Some(attribute) => Ok(directory.attribute(attribute)?.as_deref() == Some(format::OPAQUE)),
         None => Ok(directory.stat(OsStr::new(format::OPAQUE_NAME))?.is_some()),
@@ -170,7 +171,7 @@ fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
 /// An empty file with the attribute, in a directory that says that it holds such files.
 fn make_whiteout_file(directory: &Directory, name: &OsStr) -> Result<()> {
     use xattr::FileExt as _;
-    let path = directory.path().join(name);
+    let path = directory.path_of(name);
     let file = std::fs::File::from(make_file(directory, name).during(STEP, &path)?);
     let unmake = Undo::new(|| drop(unlink(directory, name)));
     file.set_xattr(format::WHITEOUT_ATTRIBUTE, format::OPAQUE)
@@ -191,13 +192,14 @@ fn forget_whiteout_files(directory: &Directory) -> Result<()> {
     Ok(())
 }
 
-fn make_file(directory: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
+/// Makes an empty file.
+pub fn make_file(directory: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
     openat(directory, name, flags, Mode::from_bits_truncate(0o644))
 }
 
 fn unlink(directory: &Directory, name: &OsStr) -> Result<()> {
-    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).during("remove", directory.path().join(name))
+    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).during("remove", directory.path_of(name))
 }
 
 fn device_hint(errno: Errno) -> Option<&'static str> {

@@ -41,7 +41,7 @@ pub type Attributes = BTreeMap<OsString, Vec<u8>>;
 /// The attributes of the node `name`, without overlay's own.
 pub fn attributes(directory: &Directory, name: &OsStr) -> Result<Attributes> {
     let path = directory.procfs_path(name);
-    collect(|| xattr::list(&path), |attribute| xattr::get(&path, attribute), &directory.path().join(name))
+    collect(|| xattr::list(&path), |attribute| xattr::get(&path, attribute), &directory.path_of(name))
 }
 
 /// The attributes of an open file or directory (`path`, for messages), without overlay's own.

@@ -83,7 +83,7 @@ impl Packing<'_> {
                 self.directory(&directory.child(name)?, &path)?;
             } else if let Some(first) = self.other_name(&stat, &path) {
                 let kind = Kind::HardLink(first);
-                self.entry(&path, kind, &stat, Attributes::new(), &directory.path().join(name))?;
+                self.entry(&path, kind, &stat, Attributes::new(), &directory.path_of(name))?;
             } else {
                 self.node(directory, name, &stat, &path)?;
             }
@@ -112,7 +112,7 @@ impl Packing<'_> {
 
     /// Writes what is neither a directory nor a hard link.
     fn node(&mut self, directory: &Directory, name: &OsStr, stat: &FileStat, path: &[u8]) -> Result<()> {
-        let object = directory.path().join(name);
+        let object = directory.path_of(name);
         let kind = match stat.st_mode & libc::S_IFMT {
             libc::S_IFREG => return self.file(directory, name, path),
             libc::S_IFLNK => Kind::Symlink(directory.link_target(name)?.into_encoded_bytes()),
@@ -129,7 +129,7 @@ impl Packing<'_> {
     }
 
     fn file(&mut self, directory: &Directory, name: &OsStr, path: &[u8]) -> Result<()> {
-        let object = directory.path().join(name);
+        let object = directory.path_of(name);
         let (file, stat) = directory.open_file(name)?;
         let attributes = node::attributes_of(&file, &object)?;
         refuse_metacopy(&file, &object)?;
@@ -211,7 +211,7 @@ impl Packing<'_> {
 fn check_name(directory: &Directory, name: &OsStr) -> Result<()> {
     if name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
         let why = "an OCI layer cannot hold a name that begins with .wh.";
-        return Err(Error::new("pack", directory.path().join(name), why)
+        return Err(Error::new("pack", directory.path_of(name), why)
             .hint("such names are whiteouts there; rename or remove it"));
     }
     Ok(())

@@ -9,8 +9,8 @@ use common::{Error, Result};
 use crate::cli::{Cli, Operation, Printed, Shifted, Written};
 use crate::format::{self, Format};
 use crate::idmap::IdMaps;
-use crate::pack;
 use crate::report::Style;
+use crate::{pack, unpack};
 
 /// One operation with all that it needs.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub enum Plan {
     Diff { upper: PathBuf, lowers: Vec<PathBuf>, style: Style },
     /// Write a layer as an archive.
     Pack { upper: PathBuf, options: pack::Options },
+    /// Make a layer of an archive.
+    Unpack { place: Place, options: unpack::Options },
+    /// Carry an archive out on a root filesystem.
+    Apply { root: PathBuf, options: unpack::Options },
 }
 
 /// A name in a directory; whether something is there does not matter.
@@ -36,6 +40,8 @@ pub struct Place {
     pub directory: PathBuf,
     /// The name in it: neither `.` nor `..`, and without a slash.
     pub name: OsString,
+    /// The place as it was typed, for messages.
+    pub path: PathBuf,
 }
 
 impl Plan {
@@ -64,6 +70,19 @@ impl Plan {
                     idmaps: idmaps_of(shifted)?,
                 },
             },
+            Operation::Unpack { written, apply, shifted, no_same_owner, skip_devices, dir } => {
+                let options = unpack::Options {
+                    format: format_of(written)?,
+                    idmaps: idmaps_of(shifted)?,
+                    same_owner: !no_same_owner,
+                    skip_devices,
+                };
+                if apply {
+                    Self::Apply { root: dir, options }
+                } else {
+                    Self::Unpack { place: Place::of(&dir)?, options }
+                }
+            }
         })
     }
 }
@@ -105,11 +124,11 @@ fn check_name(place: &Place, format: Format) -> Result<()> {
     let name = &place.name;
     if format == Format::Oci && name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
         let why = "names that begin with .wh. are marks themselves in this format";
-        return Err(Error::new("make a whiteout", place.path(), why)
+        return Err(Error::new("make a whiteout", &place.path, why)
             .hint("give the name that is to be hidden, without .wh."));
     }
     if format == Format::Oci && name.len() + format::PREFIX.len() > 255 {
-        return Err(Error::new("make a whiteout", place.path(), "the name is too long to bear .wh. as well"));
+        return Err(Error::new("make a whiteout", &place.path, "the name is too long to bear .wh. as well"));
     }
     Ok(())
 }
@@ -124,14 +143,10 @@ impl Place {
                     _ => PathBuf::from("."),
                 },
                 name: name.to_owned(),
+                path: path.to_owned(),
             }),
             _ => Err(Error::new("read a path", path, "it does not end in a name")),
         }
-    }
-
-    /// The place as one path, for messages.
-    pub fn path(&self) -> PathBuf {
-        self.directory.join(&self.name)
     }
 }
 
@@ -145,7 +160,11 @@ mod tests {
             [("a/b", "a", "b"), ("b", ".", "b"), ("/b", "/", "b"), ("a/b/", "a", "b"), ("../b", "..", "b")]
         {
             let place = Place::of(Path::new(path)).unwrap();
-            assert_eq!(place, Place { directory: directory.into(), name: name.into() }, "{path}");
+            assert_eq!(
+                (place.directory.to_str(), place.name.to_str()),
+                (Some(directory), Some(name)),
+                "{path}"
+            );
         }
     }
 

@@ -5,7 +5,11 @@
 //! a file's content is held in memory, and two ways to read the same bytes are an error.
 
 pub mod entry;
+mod header;
+mod input;
 pub mod pax;
+pub mod reader;
+mod sparse;
 pub mod writer;
 
 /// The unit of the format: headers are one block, content is filled up to whole ones.

@@ -61,7 +61,8 @@ mod tests {
     fn a_record_counts_the_digits_of_its_length() {
         let mut records = Vec::new();
         push(&mut records, b"path", b"x");
-        assert_eq!(records, b"10 path=x\n");
+        push(&mut records, b"path", b"xx");
+        assert_eq!(records, b"9 path=x\n11 path=xx\n");
     }
 
     #[test]
