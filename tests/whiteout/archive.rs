@@ -67,7 +67,10 @@ impl Archive {
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_entry_type(kind);
         header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1_000_000_000), header.set_size(size));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
+        header.set_size(size);
         change(&mut header);
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());

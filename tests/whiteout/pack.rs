@@ -23,7 +23,7 @@ pub const OF_ROOT: &str = r#"
 chown 5:6 all/dir/file; chown -h 7:8 all/dir/link; chown 3000000:4000000 all/old; mknod all/null c 1 3; mknod all/disk b 259 70000
 setfattr -n user.note -v "$(printf 'a\nb=c')" all/big; setfattr -n trusted.mine -v 1 all/dir; setfacl -m u:5:rwx -d -m g:6:rx all/sticky
 setfattr -n security.capability -v 0x0100000200040000000000000000000000000000 all/big; setfattr -h -n trusted.mine -v 2 all/dir/link
-chmod 2755 all/dir
+chmod 2755 all/dir; touch all/sticky/inside; mkdir all/sticky/sub; setfacl -b all/sticky/inside all/sticky/sub
 "#;
 
 /// A scene whose `all` is the tree with everything.
@@ -67,6 +67,20 @@ fn unpack_gets_back_all_that_was_packed() {
         .sh("cd disk; mkdir copy && cp -a --sparse=always all/. copy && whiteout pack copy | cmp - all.tar")
         .assert()
         .success();
+}
+
+#[test]
+fn nothing_is_inherited_from_where_a_layer_is_unpacked() {
+    if !needs(&[Need::Root, Need::Program("setfacl"), Need::Program("setfattr")]) {
+        return;
+    }
+    let scene = everything();
+    scene
+        .sh("cd disk; mkdir there; chown 9:9 there; chmod 2777 there; setfacl -m u:5:rwx -d -m u:5:rwx there
+             umask 077; whiteout pack all | whiteout unpack there/ours")
+        .assert()
+        .success();
+    assert_eq!(described(&scene.path("disk/there/ours")), described(&scene.path("disk/all")));
 }
 
 #[test]
@@ -201,7 +215,7 @@ fn what_oci_would_misread_is_refused_by_name() {
         .success();
     for (layer, why) in [
         ("moved", "moved: read a layer: the directory is a redirect"),
-        ("meta", "meta/f: pack: its data is in a lower layer (metacopy)"),
+        ("meta", "meta/f: read a layer: its data is in a lower layer (metacopy)"),
         ("twice", "twice/.wh.x: pack: an OCI layer cannot hold"),
     ] {
         let failed = scene.sh(&format!("whiteout pack {layer} >/dev/null")).assert().code(125);

@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use crate::directory::Directory;
 use crate::format::Format;
-use crate::listing::{Listing, Reading};
+use crate::listing::{Listing, Node, Reading};
 use crate::make;
 use crate::staging::Staging;
 use crate::tree::{self, Tree};
@@ -51,7 +51,7 @@ fn merge_content(layer: &Directory, target: &Directory) -> Result<()> {
     for name in whiteouts.keys() {
         delete(target, name)?;
     }
-    for name in &nodes {
+    for Node { name, .. } in &nodes {
         let stat = layer.stat(name)?;
         if stat.is_some_and(|stat| node::is_directory(&stat)) {
             merge_directory(layer, target, name)?;

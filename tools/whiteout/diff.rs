@@ -9,7 +9,7 @@ use common::Result;
 use nix::sys::stat::FileStat;
 
 use crate::directory::Directory;
-use crate::listing::{self, Listing, Reading};
+use crate::listing::{self, Listing, Node, Reading};
 use crate::lowers::{Found, Lowers};
 use crate::node;
 
@@ -66,7 +66,7 @@ impl Walk {
     fn compare(&mut self, upper: &Directory, replaced: bool, lowers: &Lowers, path: &Path) -> Result<()> {
         listing::refuse_redirect(upper)?;
         let listing = Listing::read(upper, self.reading)?;
-        for name in &listing.nodes {
+        for Node { name, .. } in &listing.nodes {
             // What went away meanwhile is not there.
             let Some(new) = upper.stat(name)? else { continue };
             let old = lowers.find(name)?;

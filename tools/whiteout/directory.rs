@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use common::{During as _, Error, Result};
-use nix::dir::Dir;
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -102,17 +102,23 @@ impl Directory {
 
     /// The names in it, in no order.
     pub fn names(&self) -> Result<Vec<OsString>> {
-        let read = || -> nix::Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names in it with their types, where the filesystem tells them at once; in no order.
+    pub fn entries(&self) -> Result<Vec<(OsString, Option<Type>)>> {
+        let read = || -> nix::Result<Vec<(OsString, Option<Type>)>> {
             // A descriptor of its own, for reading moves the position.
             let mut stream = Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
-            let mut names = Vec::new();
+            let mut entries = Vec::new();
             for entry in stream.iter() {
-                let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+                let entry = entry?;
+                let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
                 if name != "." && name != ".." {
-                    names.push(name);
+                    entries.push((name, entry.file_type()));
                 }
             }
-            Ok(names)
+            Ok(entries)
         };
         read().during("read the directory", &self.path)
     }

@@ -6,7 +6,7 @@ use common::Result;
 
 use crate::directory::Directory;
 use crate::format::Format;
-use crate::listing::{Listing, Reading};
+use crate::listing::{Listing, Node, Reading};
 use crate::node;
 
 /// One mark.
@@ -56,7 +56,7 @@ fn collect(directory: &Directory, reading: Reading, path: &Path, marks: &mut Vec
     for (name, format) in whiteouts {
         marks.push(Mark { path: path.join(name), kind: Kind::Whiteout, format });
     }
-    for name in nodes {
+    for Node { name, .. } in nodes {
         if directory.stat(&name)?.is_some_and(|stat| node::is_directory(&stat)) {
             collect(&directory.child(&name)?, reading, &path.join(&name), marks)?;
         }

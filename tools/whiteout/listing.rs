@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use common::{During as _, Error, Result};
+use nix::dir::Type;
 use nix::sys::stat::FileStat;
 
 use crate::directory::{Directory, if_supported};
@@ -15,11 +16,20 @@ use crate::node;
 #[derive(Debug, Default)]
 pub struct Listing {
     /// What is there: names only, for a directory may be large.
-    pub nodes: Vec<OsString>,
+    pub nodes: Vec<Node>,
     /// What lower layers are not to show. A name may be in both: first hidden, then there anew.
     pub whiteouts: BTreeMap<OsString, Format>,
     /// Set if nothing of lower layers is to show.
     pub opaque: Option<Format>,
+}
+
+/// A name that shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node {
+    /// The name.
+    pub name: OsString,
+    /// Whether it is known to be a regular file, or was when the directory was read.
+    pub is_file: bool,
 }
 
 /// Which marks a layer uses.
@@ -67,9 +77,9 @@ impl Listing {
     /// Reads a directory.
     pub fn read(directory: &Directory, reading: Reading) -> Result<Self> {
         let mut listing = Self { opaque: opaque_attribute(directory)?, ..Self::default() };
-        for name in directory.names()? {
-            match entry(directory, &name, reading)? {
-                Some(Entry::Node) => listing.nodes.push(name),
+        for (name, kind) in directory.entries()? {
+            match entry(directory, &name, kind, reading)? {
+                Some(Entry::Node) => listing.nodes.push(Node { name, is_file: kind == Some(Type::File) }),
                 Some(Entry::Whiteout(hidden, format)) => drop(listing.whiteouts.insert(hidden, format)),
                 Some(Entry::OpaqueMark) => listing.opaque = Some(Format::Oci),
                 Some(Entry::Bookkeeping) | None => {}
@@ -81,7 +91,7 @@ impl Listing {
 
     /// Whether something is there at `name`.
     pub fn shows(&self, name: &OsStr) -> bool {
-        self.nodes.binary_search_by(|node| node.as_os_str().cmp(name)).is_ok()
+        self.nodes.binary_search_by(|node| node.name.as_os_str().cmp(name)).is_ok()
     }
 
     /// Whether it holds a whiteout of this format.
@@ -91,10 +101,13 @@ impl Listing {
 }
 
 /// `None`: it went away while we read.
-fn entry(directory: &Directory, name: &OsStr, reading: Reading) -> Result<Option<Entry>> {
-    let Some(stat) = directory.stat(name)? else { return Ok(None) };
-    if let Some(format) = kernel_whiteout(directory, name, &stat)? {
-        return Ok(Some(Entry::Whiteout(name.to_owned(), format)));
+fn entry(directory: &Directory, name: &OsStr, kind: Option<Type>, reading: Reading) -> Result<Option<Entry>> {
+    if !matches!(kind, Some(Type::Directory | Type::Symlink | Type::Fifo | Type::Socket | Type::BlockDevice))
+    {
+        let Some(stat) = directory.stat(name)? else { return Ok(None) };
+        if let Some(format) = kernel_whiteout(directory, name, &stat)? {
+            return Ok(Some(Entry::Whiteout(name.to_owned(), format)));
+        }
     }
     if !reading.names || !name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
         return Ok(Some(Entry::Node));

@@ -92,7 +92,7 @@ impl Lowers {
         let (mut shown, mut hidden) = (BTreeSet::new(), BTreeSet::new());
         for part in &self.parts {
             let Listing { nodes, whiteouts, opaque: _ } = Listing::read(&part.directory, part.reading)?;
-            shown.extend(nodes.into_iter().filter(|name| !hidden.contains(name)));
+            shown.extend(nodes.into_iter().map(|node| node.name).filter(|name| !hidden.contains(name)));
             // Whiteouts are about the layers below their own only.
             hidden.extend(whiteouts.into_keys());
         }

@@ -104,10 +104,14 @@ impl<'a> Maker<'a> {
         let path = parent.path_of(name);
         // Never opens what is there already.
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = anew(parent, name, || openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR));
-        let file = File::from(fd.during("make the file", &path)?);
+        // No umask takes from the mode, no default ACL adds to it, and nobody else gets there yet.
+        let mode = Mode::from_bits_truncate(entry.mode & 0o777);
+        let file = File::from(
+            anew(parent, name, || openat(parent, name, flags, mode)).during("make the file", &path)?,
+        );
         reader.content(&file, size, &path)?;
-        self.describe_file(&file, entry, &path)
+        let has_mode = entry.mode & 0o7000 == 0;
+        self.describe_file(&file, entry, has_mode, &path)
     }
 
     /// Makes `name` another name of what is at `source_name` in `source`.
@@ -125,7 +129,7 @@ impl<'a> Maker<'a> {
 
     /// Gives an open directory what its entry says.
     pub fn describe(&self, directory: &Directory, entry: &Entry) -> Result<()> {
-        self.describe_file(directory.file(), entry, directory.path())
+        self.describe_file(directory.file(), entry, false, directory.path())
     }
 
     /// Gives `to` the owner and mode of `from`.
@@ -141,12 +145,14 @@ impl<'a> Maker<'a> {
         fchmod(directory, Mode::from_bits_truncate(mode)).during("set its mode", directory.path())
     }
 
-    fn describe_file(&self, file: &File, entry: &Entry, path: &Path) -> Result<()> {
+    fn describe_file(&self, file: &File, entry: &Entry, has_mode: bool, path: &Path) -> Result<()> {
         // In this order: a new owner takes set-user-ID bits and capabilities away, and all of it the time.
         if let Some((uid, gid)) = self.owner(entry, path)? {
             fchown(file, Some(uid), Some(gid)).map_err(|errno| owner_error(path, errno))?;
         }
-        fchmod(file, Mode::from_bits_truncate(entry.mode)).during("set its mode", path)?;
+        if !has_mode {
+            fchmod(file, Mode::from_bits_truncate(entry.mode)).during("set its mode", path)?;
+        }
         for (attribute, value) in &entry.attributes {
             let attribute = node::hidden_attribute(attribute);
             file.set_xattr(&attribute, value).map_err(|why| attribute_error(&attribute, path, why))?;
@@ -214,7 +220,7 @@ fn anew<T>(parent: &Directory, name: &OsStr, make: impl Fn() -> nix::Result<T>) 
 }
 
 /// A directory that is described once more has the attributes of the last entry only.
-fn forget_attributes(directory: &Directory) -> Result<()> {
+pub fn forget_attributes(directory: &Directory) -> Result<()> {
     let names: Vec<OsString> = directory.attributes()?.into_keys().collect();
     for attribute in names {
         let attribute = node::hidden_attribute(&attribute);

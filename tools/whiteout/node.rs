@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use common::{During as _, Result};
+use common::{During as _, Error, Result};
 
 use nix::libc;
 use nix::sys::stat::FileStat;
@@ -57,6 +57,11 @@ fn collect(
     let step = "read its attributes";
     let mut attributes = Attributes::new();
     for name in if_supported(list().map(Some)).during(step, object)?.into_iter().flatten() {
+        if is_metacopy(&name) {
+            return Err(Error::new("read a layer", object, "its data is in a lower layer (metacopy)").hint(
+                "mount the overlay with metacopy=off and open the file for writing: that copies its data up",
+            ));
+        }
         let Some(shown) = shown_attribute(&name) else { continue };
         // One that was taken off meanwhile is not there.
         if let Some(value) = if_supported(get(&name)).during(step, object)? {
@@ -64,6 +69,12 @@ fn collect(
         }
     }
     Ok(attributes)
+}
+
+/// Whether the attribute says that a file is without its data, which is in a lower layer.
+fn is_metacopy(attribute: &OsStr) -> bool {
+    let own = |prefix: &str| attribute.as_bytes().strip_prefix(prefix.as_bytes());
+    format::ATTRIBUTE_PREFIXES.iter().any(|prefix| own(prefix) == Some(b"metacopy"))
 }
 
 /// The name under which an overlay shows an attribute of its layers, if it does: its own stay hidden,

@@ -9,19 +9,18 @@ use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use common::{During as _, Error, Result, output, trace};
 use nix::libc;
-use nix::sys::stat::FileStat;
+use nix::sys::stat::{FileStat, fstat};
 
 use crate::archive::entry::{Device, Entry, Kind, Time};
 use crate::archive::writer::{Extent, Writer};
 use crate::directory::Directory;
 use crate::format;
 use crate::idmap::IdMaps;
-use crate::listing::{self, Listing, Reading};
+use crate::listing::{self, Listing, Node, Reading};
 use crate::node::{self, Attributes};
 use crate::sparse;
 
@@ -75,12 +74,18 @@ impl Packing<'_> {
             check_name(directory, name)?;
             self.mark(path, &format::oci_name(name))?;
         }
-        for name in &nodes {
+        for Node { name, is_file } in &nodes {
             check_name(directory, name)?;
+            if *is_file {
+                self.file(directory, name, &joined(path, name))?;
+                continue;
+            }
             let stat = directory.stat(name)?.ok_or_else(|| changed(directory.path()))?;
             let path = joined(path, name);
             if node::is_directory(&stat) {
                 self.directory(&directory.child(name)?, &path)?;
+            } else if node::is_regular(&stat) {
+                self.file(directory, name, &path)?;
             } else if let Some(first) = self.other_name(&stat, &path) {
                 let kind = Kind::HardLink(first);
                 self.entry(&path, kind, &stat, Attributes::new(), &directory.path_of(name))?;
@@ -110,11 +115,10 @@ impl Packing<'_> {
         if *left > 0 { Some(first.clone()) } else { self.links.remove(&id).map(|(first, _)| first) }
     }
 
-    /// Writes what is neither a directory nor a hard link.
+    /// Writes what is neither a directory, nor a regular file, nor a hard link.
     fn node(&mut self, directory: &Directory, name: &OsStr, stat: &FileStat, path: &[u8]) -> Result<()> {
         let object = directory.path_of(name);
         let kind = match stat.st_mode & libc::S_IFMT {
-            libc::S_IFREG => return self.file(directory, name, path),
             libc::S_IFLNK => Kind::Symlink(directory.link_target(name)?.into_encoded_bytes()),
             libc::S_IFCHR => Kind::CharacterDevice(device(stat)),
             libc::S_IFBLK => Kind::BlockDevice(device(stat)),
@@ -131,8 +135,10 @@ impl Packing<'_> {
     fn file(&mut self, directory: &Directory, name: &OsStr, path: &[u8]) -> Result<()> {
         let object = directory.path_of(name);
         let (file, stat) = directory.open_file(name)?;
+        if let Some(first) = self.other_name(&stat, path) {
+            return self.entry(path, Kind::HardLink(first), &stat, Attributes::new(), &object);
+        }
         let attributes = node::attributes_of(&file, &object)?;
-        refuse_metacopy(&file, &object)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         if sparse::has_holes(&stat) {
             let extents = sparse::extents(&file, size, &object)?;
@@ -143,10 +149,11 @@ impl Packing<'_> {
             self.entry(path, Kind::File(size), &stat, attributes, &object)?;
             self.contents(&file, &[(0, size)], &object)?;
         }
-        let after = file.metadata().during("look at", &object)?;
-        let before = (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
-        let now = (after.size() as i64, after.mtime(), after.mtime_nsec(), after.ctime(), after.ctime_nsec());
-        if before == now { Ok(()) } else { Err(changed(&object)) }
+        let state = |stat: &FileStat| {
+            (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
+        };
+        let after = fstat(&file).during("look at", &object)?;
+        if state(&stat) == state(&after) { Ok(()) } else { Err(changed(&object)) }
     }
 
     fn contents(&mut self, file: &File, extents: &[Extent], object: &Path) -> Result<()> {
@@ -213,20 +220,6 @@ fn check_name(directory: &Directory, name: &OsStr) -> Result<()> {
         let why = "an OCI layer cannot hold a name that begins with .wh.";
         return Err(Error::new("pack", directory.path_of(name), why)
             .hint("such names are whiteouts there; rename or remove it"));
-    }
-    Ok(())
-}
-
-/// A file without its data, which is in a lower layer (overlay's metacopy).
-fn refuse_metacopy(file: &File, object: &Path) -> Result<()> {
-    use xattr::FileExt as _;
-    for prefix in format::ATTRIBUTE_PREFIXES {
-        // What cannot be read is not there: file.list_xattr() has worked before.
-        if let Ok(Some(_)) = file.get_xattr(format!("{prefix}metacopy")) {
-            return Err(Error::new("pack", object, "its data is in a lower layer (metacopy)").hint(
-                "mount the overlay with metacopy=off and open the file for writing: that copies its data up",
-            ));
-        }
     }
     Ok(())
 }

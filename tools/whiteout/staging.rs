@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::directory::Directory;
-use crate::remove;
+use crate::{make, remove};
 
 /// The directory; removed with all that is in it when dropped, unless it took its place.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ impl Staging {
                 Ok(()) => {
                     let directory = parent.child(&name)?;
                     let lock = lock(&directory)?;
+                    // Such as an inherited ACL, which all that we make would inherit again.
+                    make::forget_attributes(&directory)?;
                     return Ok((Self { parent, name, _lock: lock, placed: false }, directory));
                 }
                 Err(Errno::EEXIST) => remove_abandoned(&parent, &name)?,

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::directory::Directory;
 use crate::format::Format;
-use crate::{listing, mark, remove};
+use crate::{listing, make, mark, remove};
 
 /// A layer on its way to be.
 #[derive(Debug)]
@@ -31,7 +31,11 @@ struct Current {
     path: PathBuf,
     directory: Directory,
     modified: TimeSpec,
+    default_acl: Option<Vec<u8>>,
 }
+
+/// What new nodes would inherit from the directory. None may: they are what their entries say.
+const DEFAULT_ACL: &str = "system.posix_acl_default";
 
 /// Marks a directory that no entry has described; no entry can have this name.
 pub const IMPLIED: &str = ".wh..wh.implied";
@@ -58,17 +62,24 @@ impl Tree {
                 found => found.during("open the directory", self.top.path().join(path))?,
             };
             let modified = modified(&directory)?;
-            self.current = Some(Current { path: path.to_owned(), directory, modified });
+            let default_acl = directory.attribute(DEFAULT_ACL)?;
+            if default_acl.is_some() {
+                directory.remove_attribute(DEFAULT_ACL)?;
+            }
+            self.current = Some(Current { path: path.to_owned(), directory, modified, default_acl });
         }
         Ok(self.current.as_ref().map_or(&self.top, |current| &current.directory))
     }
 
-    /// Gives the current directory its time back, if there is one.
+    /// Gives the current directory back what it had before, if there is one.
     pub fn leave(&mut self) -> Result<()> {
-        match self.current.take() {
-            Some(Current { directory, modified, .. }) => set_modified(&directory, modified),
-            None => Ok(()),
+        let Some(Current { directory, modified, default_acl, .. }) = self.current.take() else {
+            return Ok(());
+        };
+        if let Some(acl) = default_acl {
+            directory.set_attribute(DEFAULT_ACL, &acl)?;
         }
+        set_modified(&directory, modified)
     }
 
     /// Makes a directory with its parents; existing ones keep their times.
@@ -100,6 +111,7 @@ impl Tree {
         mkdirat(directory, name, Mode::from_bits_truncate(0o755))
             .during("make the directory", directory.path_of(name))?;
         let child = directory.child(name)?;
+        make::forget_attributes(&child)?;
         if replaces_whiteout {
             mark::make_opaque(&child, self.format)?;
         }
