@@ -5,6 +5,7 @@ mod apply;
 mod archive;
 #[path = "../common/mod.rs"]
 mod common;
+mod convert;
 mod diff;
 mod marks;
 mod pack;

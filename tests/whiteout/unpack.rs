@@ -150,7 +150,7 @@ fn bookkeeping_of_aufs_is_passed_over() {
         .file(".wh..wh.aufs", "")
         .hard_link("d/.wh.a", ".wh..wh.aufs");
     unpack(&scene, archive.end()).success();
-    scene.sh("whiteout list layer; ls -A layer").assert().success().stdout("whiteout /d/a\nd\n");
+    scene.sh("whiteout list layer; ls -A layer").assert().success().stdout("d/a\nd\n");
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn marks_and_what_they_hide_may_come_in_any_order() {
                 .sh("whiteout list layer; ls -A layer layer/d; cat layer/f")
                 .assert()
                 .success()
-                .stdout("opaque /d\nopaque /e\nlayer:\nd\ne\nf\n\nlayer/d:\nf\nnew");
+                .stdout("d/\ne/\nlayer:\nd\ne\nf\n\nlayer/d:\nf\nnew");
         }
     }
 }

@@ -52,6 +52,14 @@ pub enum Operation {
         /// The layer
         dir: PathBuf,
     },
+    /// Turn all marks of the layer DIR into another format
+    Convert {
+        /// The new format
+        #[arg(short, long, value_enum, value_name = "FORMAT")]
+        to: Format,
+        /// The layer
+        dir: PathBuf,
+    },
     /// Print what a layer changes, as docker diff does: A(dded), C(hanged), D(eleted)
     Diff {
         /// The layer that holds the changes

@@ -5,6 +5,7 @@
 //! layer.md ("Whiteouts").
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use clap::ValueEnum;
@@ -48,6 +49,17 @@ pub fn oci_name(name: &OsStr) -> OsString {
     mark
 }
 
+/// Why `name` cannot be hidden in OCI's format.
+pub fn why_not_in_oci(name: &OsStr) -> Option<&'static str> {
+    if name.as_bytes().starts_with(PREFIX.as_bytes()) {
+        Some("names that begin with .wh. are marks themselves in this format")
+    } else if name.len() + PREFIX.len() > 255 {
+        Some("the name is too long to bear .wh. as well")
+    } else {
+        None
+    }
+}
+
 impl Format {
     /// What an overlay that this user can mount writes: without privilege over the whole machine
     /// it has to be mounted with `userxattr`.
@@ -62,6 +74,21 @@ impl Format {
             Self::Userxattr => "userxattr",
             Self::Xattr => "xattr",
             Self::Oci => "oci",
+        }
+    }
+
+    /// Whether a whiteout of this format is one of the other, too.
+    pub fn is_written_as(self, other: Self) -> bool {
+        let is_device = |format| matches!(format, Self::Overlay | Self::Userxattr);
+        self == other || (is_device(self) && is_device(other))
+    }
+
+    /// What the attributes of its marks, and of an overlay that writes them, begin with.
+    pub fn attribute_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Overlay => Some("trusted.overlay."),
+            Self::Userxattr | Self::Xattr => Some("user.overlay."),
+            Self::Oci => None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::node;
 /// One mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What it hides, as the container would see it.
+    /// What it hides, relative to the layer's top.
     pub path: PathBuf,
     /// Whether it hides one name or a directory's content.
     pub kind: Kind,
@@ -43,7 +43,7 @@ impl Kind {
 pub fn list(directory: &Path) -> Result<Vec<Mark>> {
     let layer = Directory::open(directory)?;
     let mut marks = Vec::new();
-    collect(&layer, Reading::of(&layer)?, Path::new("/"), &mut marks)?;
+    collect(&layer, Reading::of(&layer)?, Path::new(""), &mut marks)?;
     marks.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
     Ok(marks)
 }

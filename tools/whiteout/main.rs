@@ -5,6 +5,7 @@
 //! whiteout opaque [--format FORMAT] DIR...
 //! whiteout remove PATH...
 //! whiteout list [-0 | --json] DIR
+//! whiteout convert --to FORMAT DIR
 //! whiteout diff --upper DIR [--lower DIR...] [-0 | --json]
 //! whiteout pack [--clamp-mtime SECS] [--idmap FROM:TO:COUNT]... UPPER >layer.tar
 //! whiteout unpack [--format FORMAT | --apply] [--idmap FROM:TO:COUNT]... DIR <layer.tar
@@ -14,6 +15,7 @@
 mod apply;
 mod archive;
 mod cli;
+mod convert;
 mod diff;
 mod directory;
 mod format;
@@ -52,6 +54,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Plan::Opaque { directories, format } => mark::make_all_opaque(&directories, format)?,
         Plan::Remove { places } => mark::remove_all(&places)?,
         Plan::List { directory, style } => report::marks(&list::list(&directory)?, style)?,
+        Plan::Convert { directory, to } => convert::convert(&directory, to)?,
         Plan::Diff { upper, lowers, style } => report::changes(&diff::diff(&upper, &lowers)?, style)?,
         Plan::Pack { upper, options } => pack::pack(&upper, &options)?,
         Plan::Unpack { place, options } => unpack::unpack(&place, &options)?,

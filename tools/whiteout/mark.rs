@@ -134,10 +134,7 @@ pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Res
 pub fn remove_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
     let mark = if format == Format::Oci { format::oci_name(name) } else { name.to_owned() };
     unlink(directory, &mark)?;
-    if format == Format::Xattr && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr) {
-        forget_whiteout_files(directory)?;
-    }
-    Ok(())
+    if format == Format::Xattr { forget_whiteout_files_if_none(directory) } else { Ok(()) }
 }
 
 /// Makes the directory opaque.
@@ -184,9 +181,11 @@ fn make_whiteout_file(directory: &Directory, name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what the last whiteout that is an empty file needed.
-fn forget_whiteout_files(directory: &Directory) -> Result<()> {
-    if directory.attribute(USER_OPAQUE)?.as_deref() == Some(format::HAS_WHITEOUTS) {
+/// Takes back what whiteouts that are empty files needed, once the last of them is gone.
+pub fn forget_whiteout_files_if_none(directory: &Directory) -> Result<()> {
+    if directory.attribute(USER_OPAQUE)?.as_deref() == Some(format::HAS_WHITEOUTS)
+        && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr)
+    {
         directory.remove_attribute(USER_OPAQUE)?;
     }
     Ok(())

@@ -58,9 +58,7 @@ fn collect(
     let mut attributes = Attributes::new();
     for name in if_supported(list().map(Some)).during(step, object)?.into_iter().flatten() {
         if is_metacopy(&name) {
-            return Err(Error::new("read a layer", object, "its data is in a lower layer (metacopy)").hint(
-                "mount the overlay with metacopy=off and open the file for writing: that copies its data up",
-            ));
+            return Err(without_data(object));
         }
         let Some(shown) = shown_attribute(&name) else { continue };
         // One that was taken off meanwhile is not there.
@@ -69,6 +67,31 @@ fn collect(
         }
     }
     Ok(attributes)
+}
+
+/// Fails on a file without its data (overlay's metacopy).
+pub fn refuse_metacopy(directory: &Directory, name: &OsStr) -> Result<()> {
+    let object = directory.path_of(name);
+    let names = if_supported(xattr::list(directory.procfs_path(name)).map(Some));
+    match names.during("read its attributes", &object)?.into_iter().flatten().any(|name| is_metacopy(&name)) {
+        true => Err(without_data(&object)),
+        false => Ok(()),
+    }
+}
+
+/// Takes off those attributes of the node `name` that `which` chooses.
+pub fn remove_attributes(directory: &Directory, name: &OsStr, which: impl Fn(&OsStr) -> bool) -> Result<()> {
+    let (object, path) = (directory.path_of(name), directory.procfs_path(name));
+    let names = if_supported(xattr::list(&path).map(Some)).during("read its attributes", &object)?;
+    for attribute in names.into_iter().flatten().filter(|attribute| which(attribute)) {
+        xattr::remove(&path, attribute).during("take off an attribute", &object)?;
+    }
+    Ok(())
+}
+
+fn without_data(object: &Path) -> Error {
+    Error::new("read a layer", object, "its data is in a lower layer (metacopy)")
+        .hint("mount the overlay with metacopy=off and open the file for writing: that copies its data up")
 }
 
 /// Whether the attribute says that a file is without its data, which is in a lower layer.

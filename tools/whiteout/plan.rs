@@ -1,7 +1,6 @@
 //! What is to be done, as checked plain data.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use common::{Error, Result};
@@ -23,6 +22,8 @@ pub enum Plan {
     Remove { places: Vec<Place> },
     /// Print the marks of a layer.
     List { directory: PathBuf, style: Style },
+    /// Turn the marks of a layer into another format.
+    Convert { directory: PathBuf, to: Format },
     /// Print the changes of a layer.
     Diff { upper: PathBuf, lowers: Vec<PathBuf>, style: Style },
     /// Write a layer as an archive.
@@ -60,6 +61,7 @@ impl Plan {
             }
             Operation::Remove { path } => Self::Remove { places: places(&path)? },
             Operation::List { printed, dir } => Self::List { directory: dir, style: style_of(&printed) },
+            Operation::Convert { to, dir } => Self::Convert { directory: dir, to },
             Operation::Diff { upper, lower, printed } => {
                 Self::Diff { upper, lowers: lower, style: style_of(&printed) }
             }
@@ -119,18 +121,13 @@ fn places(paths: &[PathBuf]) -> Result<Vec<Place>> {
     paths.iter().map(|path| Place::of(path)).collect()
 }
 
-/// A name that the format could not tell from its own marks.
+/// A name that the format cannot hide.
 fn check_name(place: &Place, format: Format) -> Result<()> {
-    let name = &place.name;
-    if format == Format::Oci && name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
-        let why = "names that begin with .wh. are marks themselves in this format";
-        return Err(Error::new("make a whiteout", &place.path, why)
-            .hint("give the name that is to be hidden, without .wh."));
+    match format::why_not_in_oci(&place.name).filter(|_| format == Format::Oci) {
+        Some(why) => Err(Error::new("make a whiteout", &place.path, why)
+            .hint("give the name that is to be hidden, without .wh.")),
+        None => Ok(()),
     }
-    if format == Format::Oci && name.len() + format::PREFIX.len() > 255 {
-        return Err(Error::new("make a whiteout", &place.path, "the name is too long to bear .wh. as well"));
-    }
-    Ok(())
 }
 
 impl Place {
