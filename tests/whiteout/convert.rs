@@ -34,7 +34,7 @@ fn marked(scene: &Scene, format: &str) {
 
 #[test]
 fn there_and_back_is_the_same_layer_for_every_pair_of_formats() {
-    if !needs(&[Need::Root]) {
+    if !needs(&[Need::Root, Need::Program("jq")]) {
         return;
     }
     let scene = Scene::new();

@@ -9,6 +9,7 @@ mod convert;
 mod diff;
 mod marks;
 mod pack;
+mod peers;
 mod place;
 mod tree;
 mod unpack;

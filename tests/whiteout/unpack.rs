@@ -401,6 +401,18 @@ fn what_a_killed_run_left_the_next_one_removes() {
 }
 
 #[test]
+fn a_signal_ends_it_with_nothing_left() {
+    let scene = Scene::new();
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        // A shell ignores SIGINT in what it starts with '&'.
+        let line = "mkfifo archive; env --default-signal=INT whiteout unpack layer <archive & exec 3>archive
+             for i in $(seq 100); do [ -d .layer.unpack ] && break; sleep 0.05; done
+             kill -SIGNAL $!; wait $!; echo $?; rm archive; ls -A";
+        scene.sh(&line.replace("SIGNAL", signal)).assert().success().stdout(format!("{code}\n"));
+    }
+}
+
+#[test]
 fn an_ordinary_user_says_what_to_do_without() {
     if !needs(&[Need::Root]) {
         return;

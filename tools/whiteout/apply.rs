@@ -27,6 +27,7 @@ const STAGING: &str = ".wh..wh.whiteout";
 pub fn apply(root: &Path, options: &Options) -> Result<()> {
     let root = Directory::open(root)?;
     let mut reader = unpack::reader()?;
+    let modified = tree::modified(&root)?;
     let (staging, top) = Staging::new(root.again()?, OsString::from(STAGING))?;
     let options = Options { format: Format::Oci, ..options.clone() };
     trace::step(format_args!("unpack the layer into {}", top.path().display()));
@@ -37,6 +38,7 @@ pub fn apply(root: &Path, options: &Options) -> Result<()> {
     merge_content(&top, &root)?;
     drop(staging);
     // Last, for the end of our working directory changed its time as well.
+    tree::set_modified(&root, modified)?;
     unpacking.finish_top_on(&root)
 }
 

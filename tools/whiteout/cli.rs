@@ -73,8 +73,7 @@ pub enum Operation {
     },
     /// Write a layer as an OCI layer, a tar archive, to standard output
     Pack {
-        /// Turn later modification times into this, in seconds since 1970
-        /// [default: the environment's SOURCE_DATE_EPOCH, if set]
+        /// Turn later times into this [default: SOURCE_DATE_EPOCH, if set]
         #[arg(long, value_name = "SECS", allow_negative_numbers = true)]
         clamp_mtime: Option<i64>,
         #[command(flatten)]
@@ -105,7 +104,7 @@ pub enum Operation {
 /// How owners differ between image and disk.
 #[derive(Args, Debug)]
 pub struct Shifted {
-    /// Owners FROM and up in the image are TO and up on the disk; may be given several times
+    /// Owners FROM and up in the image are TO and up on the disk
     #[arg(long, value_name = "FROM:TO:COUNT")]
     pub idmap: Vec<IdMap>,
 }

@@ -14,13 +14,13 @@ use common::{During as _, Result, procfs};
 /// How a layer says that something is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Character device 0:0, and the attribute trusted.overlay.opaque: as overlay writes it
+    /// Device 0:0, and trusted.overlay.opaque: as overlay writes it
     Overlay,
-    /// Character device 0:0, and user.overlay.opaque: as overlay writes it with userxattr
+    /// Device 0:0, and user.overlay.opaque: as overlay with userxattr does
     Userxattr,
-    /// An empty file with user.overlay.whiteout, and user.overlay.opaque: for lower layers, Linux 6.7
+    /// Empty file with user.overlay.whiteout: for lower layers, Linux 6.7
     Xattr,
-    /// Files named .wh.NAME, and .wh..wh..opq: as in OCI image layers, and in AUFS
+    /// Files .wh.NAME, and .wh..wh..opq: as in OCI image layers, and AUFS
     Oci,
 }
 

@@ -21,6 +21,7 @@ mod directory;
 mod format;
 mod idmap;
 mod inside;
+mod interrupt;
 mod list;
 mod listing;
 mod lowers;
@@ -49,16 +50,21 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     directory::allow_many_open()?;
-    match Plan::from_cli(cli)? {
-        Plan::Create { places, format } => mark::hide_all(&places, format)?,
-        Plan::Opaque { directories, format } => mark::make_all_opaque(&directories, format)?,
-        Plan::Remove { places } => mark::remove_all(&places)?,
-        Plan::List { directory, style } => report::marks(&list::list(&directory)?, style)?,
-        Plan::Convert { directory, to } => convert::convert(&directory, to)?,
-        Plan::Diff { upper, lowers, style } => report::changes(&diff::diff(&upper, &lowers)?, style)?,
-        Plan::Pack { upper, options } => pack::pack(&upper, &options)?,
-        Plan::Unpack { place, options } => unpack::unpack(&place, &options)?,
-        Plan::Apply { root, options } => apply::apply(&root, &options)?,
+    let done = carry_out(Plan::from_cli(cli)?);
+    interrupt::die_if_noted();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn carry_out(plan: Plan) -> Result<()> {
+    match plan {
+        Plan::Create { places, format } => mark::hide_all(&places, format),
+        Plan::Opaque { directories, format } => mark::make_all_opaque(&directories, format),
+        Plan::Remove { places } => mark::remove_all(&places),
+        Plan::List { directory, style } => report::marks(&list::list(&directory)?, style),
+        Plan::Convert { directory, to } => convert::convert(&directory, to),
+        Plan::Diff { upper, lowers, style } => report::changes(&diff::diff(&upper, &lowers)?, style),
+        Plan::Pack { upper, options } => pack::pack(&upper, &options),
+        Plan::Unpack { place, options } => unpack::unpack(&place, &options),
+        Plan::Apply { root, options } => apply::apply(&root, &options),
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ use crate::make::Maker;
 use crate::plan::Place;
 use crate::staging::Staging;
 use crate::tree::{self, Tree};
-use crate::{format, mark, node};
+use crate::{format, interrupt, mark, node};
 
 /// How a layer is unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ pub fn reader() -> Result<Reader> {
         return Err(Error::new("read the archive", name, "it is a terminal")
             .hint("send an archive to it: whiteout unpack DIR <layer.tar"));
     }
+    interrupt::watch()?;
     Ok(Reader::new(File::from(stdin().as_fd().try_clone_to_owned().during("open", name)?)))
 }
 
@@ -102,6 +103,7 @@ impl<'a> Unpacking<'a> {
     /// Makes all entries.
     pub fn all(&mut self, reader: &mut Reader) -> Result<()> {
         while let Some(entry) = reader.next()? {
+            interrupt::check()?;
             self.entry(entry, reader)?;
         }
         self.tree.leave()

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use common::{During as _, Error, Result};
 
 use super::BLOCK;
+use crate::interrupt;
 
 /// The name of the archive in messages.
 pub const NAME: &str = "standard input";
@@ -74,7 +75,7 @@ impl Input {
     fn fill(&mut self) -> Result<()> {
         loop {
             match self.file.read(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupt::check()?,
                 result => {
                     (self.start, self.end) = (0, result.during("read", NAME)?);
                     return Ok(());
