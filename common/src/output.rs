@@ -10,8 +10,8 @@ pub fn write(result: impl AsRef<[u8]>) -> Result<()> {
     out.write_all(result.as_ref()).and_then(|()| out.flush()).during("write", STANDARD_OUTPUT)
 }
 
-/// The object of errors about standard output.
-pub(crate) const STANDARD_OUTPUT: &str = "standard output";
+/// The object of errors about standard output: what writes to it otherwise names it so too.
+pub const STANDARD_OUTPUT: &str = "standard output";
 
 /// Writes one JSON value on one line.
 pub fn write_json(value: &serde_json::Value) -> Result<()> {

@@ -46,18 +46,17 @@ fn by_definition(old: &str, new: &str) -> String {
 }
 
 /// Makes `changes` on an overlay of the test's layers, and compares diff with the definition.
-fn compare(by: By, changes: &str) -> String {
-    let scene = Scene::new();
-    disk(&scene, "layers");
+fn compare(scene: &Scene, by: By, changes: &str) -> String {
+    let place = scene.dir(&format!("disk/{}", std::fs::read_dir(scene.path("disk")).unwrap().count()));
     by.sh(
-        &scene,
-        "layers",
+        scene,
+        place.to_str().unwrap(),
         &format!(
-            "{LAYERS}{FIND}find_it lower >../old; mount_it; (cd merged; {changes}); find_it merged >../new
-            umount merged; whiteout diff --upper upper --lower lower >../ours"
+            "{LAYERS}{FIND}find_it lower >old; mount_it; (cd merged; {changes}); find_it merged >new
+            umount merged; whiteout diff --upper upper --lower lower >ours"
         ),
     );
-    let read = |name: &str| std::fs::read_to_string(scene.path(name)).unwrap();
+    let read = |name: &str| std::fs::read_to_string(place.join(name)).unwrap();
     let ours = read("ours");
     assert_eq!(ours, by_definition(&read("old"), &read("new")), "{by:?}: {changes}");
     ours
@@ -68,6 +67,8 @@ fn diff_is_docker_diff_for_each_kind_of_change() {
     if !needs(&[Need::Root]) {
         return;
     }
+    let scene = Scene::new();
+    disk(&scene, "disk");
     for changes in [
         ":",
         "echo new >new; mkdir -p n/m; echo x >n/m/o; ln -s x n/link; mkfifo n/pipe",
@@ -85,10 +86,10 @@ fn diff_is_docker_diff_for_each_kind_of_change() {
         "echo x >a.c; mkdir a; echo y >a/b; echo z >a-b",
         "rm pipe; mkfifo pipe; rm empty; touch empty",
     ] {
-        compare(By::Root, changes);
-        compare(By::User, changes);
+        compare(&scene, By::Root, changes);
+        compare(&scene, By::User, changes);
     }
-    compare(By::Root, "chown 1 file; chown -h :1 link; chown 1 kept; rm pipe; mknod pipe c 1 3");
+    compare(&scene, By::Root, "chown 1 file; chown -h :1 link; chown 1 kept; rm pipe; mknod pipe c 1 3");
 }
 
 #[test]
@@ -96,8 +97,10 @@ fn a_directory_that_is_made_again_is_compared_with_what_it_was() {
     if !needs(&[Need::Root]) {
         return;
     }
+    let scene = Scene::new();
+    disk(&scene, "disk");
     assert_eq!(
-        compare(By::Root, "rm -r again; mkdir again; echo n >again/new"),
+        compare(&scene, By::Root, "rm -r again; mkdir again; echo n >again/new"),
         "C /again\nA /again/new\nD /again/old\nD /again/same\n"
     );
 }

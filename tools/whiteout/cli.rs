@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::format::Format;
+use crate::idmap::IdMap;
 
 /// Look after the deletions that overlay layers record
 #[derive(Parser, Debug)]
@@ -51,6 +52,14 @@ pub enum Operation {
         /// The layer
         dir: PathBuf,
     },
+    /// Turn all marks of the layer DIR into another format
+    Convert {
+        /// The new format
+        #[arg(short, long, value_enum, value_name = "FORMAT")]
+        to: Format,
+        /// The layer
+        dir: PathBuf,
+    },
     /// Print what a layer changes, as docker diff does: A(dded), C(hanged), D(eleted)
     Diff {
         /// The layer that holds the changes
@@ -62,6 +71,42 @@ pub enum Operation {
         #[command(flatten)]
         printed: Printed,
     },
+    /// Write a layer as an OCI layer, a tar archive, to standard output
+    Pack {
+        /// Turn later times into this [default: SOURCE_DATE_EPOCH, if set]
+        #[arg(long, value_name = "SECS", allow_negative_numbers = true)]
+        clamp_mtime: Option<i64>,
+        #[command(flatten)]
+        shifted: Shifted,
+        /// The layer
+        upper: PathBuf,
+    },
+    /// Make a layer of an OCI layer, a tar archive, from standard input
+    Unpack {
+        #[command(flatten)]
+        written: Written,
+        /// Carry deletions out, and put the rest in place, in the root filesystem DIR
+        #[arg(long, conflicts_with = "format")]
+        apply: bool,
+        #[command(flatten)]
+        shifted: Shifted,
+        /// Make all files ours, whatever owners the archive says
+        #[arg(long, conflicts_with = "idmap")]
+        no_same_owner: bool,
+        /// Leave out devices that we may not make
+        #[arg(long)]
+        skip_devices: bool,
+        /// The layer: missing or an empty directory
+        dir: PathBuf,
+    },
+}
+
+/// How owners differ between image and disk.
+#[derive(Args, Debug)]
+pub struct Shifted {
+    /// Owners FROM and up in the image are TO and up on the disk
+    #[arg(long, value_name = "FROM:TO:COUNT")]
+    pub idmap: Vec<IdMap>,
 }
 
 /// In what format marks are written.

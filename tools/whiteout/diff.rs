@@ -9,7 +9,7 @@ use common::Result;
 use nix::sys::stat::FileStat;
 
 use crate::directory::Directory;
-use crate::listing::{self, Listing, Reading};
+use crate::listing::{self, Listing, Node, Reading};
 use crate::lowers::{Found, Lowers};
 use crate::node;
 
@@ -65,15 +65,17 @@ impl Walk {
     /// Compares a directory with what the lower layers have in its place. `replaced`: none of that shows.
     fn compare(&mut self, upper: &Directory, replaced: bool, lowers: &Lowers, path: &Path) -> Result<()> {
         listing::refuse_redirect(upper)?;
-        let Listing { nodes, whiteouts, opaque } = Listing::read(upper, self.reading)?;
-        for (name, new) in &nodes {
+        let listing = Listing::read(upper, self.reading)?;
+        for Node { name, .. } in &listing.nodes {
+            // What went away meanwhile is not there.
+            let Some(new) = upper.stat(name)? else { continue };
             let old = lowers.find(name)?;
             let path = path.join(name);
             let before = self.changes.len();
-            let kind = self.kind_of(upper, name, new, old.as_ref())?;
-            if node::is_directory(new) {
+            let kind = self.kind_of(upper, name, &new, old.as_ref())?;
+            if node::is_directory(&new) {
                 let content = old.map(|old| old.content).unwrap_or_default();
-                let replaced = whiteouts.contains_key(name);
+                let replaced = listing.whiteouts.contains_key(name);
                 self.compare(&upper.child(name)?, replaced, &content, &path)?;
             }
             // Docker names a directory in which something changed as changed itself.
@@ -82,9 +84,12 @@ impl Walk {
                 self.changes.push(Change { path, kind });
             }
         }
-        let deleted =
-            if replaced || opaque.is_some() { lowers.names()? } else { whiteouts.into_keys().collect() };
-        for name in deleted.iter().filter(|name| !nodes.contains_key(*name)) {
+        let hidden = if replaced || listing.opaque.is_some() {
+            lowers.names()?
+        } else {
+            listing.whiteouts.keys().cloned().collect()
+        };
+        for name in hidden.iter().filter(|name| !listing.shows(name)) {
             if lowers.find(name)?.is_some() {
                 self.changes.push(Change { path: path.join(name), kind: Kind::Deleted });
             }

@@ -4,6 +4,8 @@
 //! directories", "Nesting overlayfs mounts", "User xattr") and the OCI image specification's
 //! layer.md ("Whiteouts").
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use clap::ValueEnum;
@@ -12,13 +14,13 @@ use common::{During as _, Result, procfs};
 /// How a layer says that something is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Character device 0:0, and the attribute trusted.overlay.opaque: as overlay writes it
+    /// Device 0:0, and trusted.overlay.opaque: as overlay writes it
     Overlay,
-    /// Character device 0:0, and user.overlay.opaque: as overlay writes it with userxattr
+    /// Device 0:0, and user.overlay.opaque: as overlay with userxattr does
     Userxattr,
-    /// An empty file with user.overlay.whiteout, and user.overlay.opaque: for lower layers, Linux 6.7
+    /// Empty file with user.overlay.whiteout: for lower layers, Linux 6.7
     Xattr,
-    /// Files named .wh.NAME, and .wh..wh..opq: as in OCI image layers, and in AUFS
+    /// Files .wh.NAME, and .wh..wh..opq: as in OCI image layers, and AUFS
     Oci,
 }
 
@@ -30,6 +32,8 @@ pub const OPAQUE_NAME: &str = ".wh..wh..opq";
 pub const AUFS_PREFIX: &str = ".wh..wh.";
 /// What overlay's own attributes begin with, for root and with `userxattr`.
 pub const ATTRIBUTE_PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
+/// What overlay puts before the names of attributes that it shows as its own kind, not taking them for its own.
+pub const ESCAPE: &[u8] = b"overlay.";
 /// Marks an empty file as a whiteout.
 pub const WHITEOUT_ATTRIBUTE: &str = "user.overlay.whiteout";
 /// The value of an opaque directory's attribute.
@@ -37,6 +41,24 @@ pub const OPAQUE: &[u8] = b"y";
 /// The value, of the same attribute, for a directory in which overlay is to look for empty files
 /// that are whiteouts; without it a listing shows them (Linux 6.8, and stable 6.7).
 pub const HAS_WHITEOUTS: &[u8] = b"x";
+
+/// The OCI whiteout of `name`.
+pub fn oci_name(name: &OsStr) -> OsString {
+    let mut mark = OsString::from(PREFIX);
+    mark.push(name);
+    mark
+}
+
+/// Why `name` cannot be hidden in OCI's format.
+pub fn why_not_in_oci(name: &OsStr) -> Option<&'static str> {
+    if name.as_bytes().starts_with(PREFIX.as_bytes()) {
+        Some("names that begin with .wh. are marks themselves in this format")
+    } else if name.len() + PREFIX.len() > 255 {
+        Some("the name is too long to bear .wh. as well")
+    } else {
+        None
+    }
+}
 
 impl Format {
     /// What an overlay that this user can mount writes: without privilege over the whole machine
@@ -52,6 +74,21 @@ impl Format {
             Self::Userxattr => "userxattr",
             Self::Xattr => "xattr",
             Self::Oci => "oci",
+        }
+    }
+
+    /// Whether a whiteout of this format is one of the other, too.
+    pub fn is_written_as(self, other: Self) -> bool {
+        let is_device = |format| matches!(format, Self::Overlay | Self::Userxattr);
+        self == other || (is_device(self) && is_device(other))
+    }
+
+    /// What the attributes of its marks, and of an overlay that writes them, begin with.
+    pub fn attribute_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Overlay => Some("trusted.overlay."),
+            Self::Userxattr | Self::Xattr => Some("user.overlay."),
+            Self::Oci => None,
         }
     }
 

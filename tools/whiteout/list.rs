@@ -6,13 +6,13 @@ use common::Result;
 
 use crate::directory::Directory;
 use crate::format::Format;
-use crate::listing::{Listing, Reading};
+use crate::listing::{Listing, Node, Reading};
 use crate::node;
 
 /// One mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What it hides, as the container would see it.
+    /// What it hides, relative to the layer's top.
     pub path: PathBuf,
     /// Whether it hides one name or a directory's content.
     pub kind: Kind,
@@ -43,7 +43,7 @@ impl Kind {
 pub fn list(directory: &Path) -> Result<Vec<Mark>> {
     let layer = Directory::open(directory)?;
     let mut marks = Vec::new();
-    collect(&layer, Reading::of(&layer)?, Path::new("/"), &mut marks)?;
+    collect(&layer, Reading::of(&layer)?, Path::new(""), &mut marks)?;
     marks.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
     Ok(marks)
 }
@@ -56,8 +56,10 @@ fn collect(directory: &Directory, reading: Reading, path: &Path, marks: &mut Vec
     for (name, format) in whiteouts {
         marks.push(Mark { path: path.join(name), kind: Kind::Whiteout, format });
     }
-    for (name, _) in nodes.iter().filter(|(_, stat)| node::is_directory(stat)) {
-        collect(&directory.child(name)?, reading, &path.join(name), marks)?;
+    for Node { name, .. } in nodes {
+        if directory.stat(&name)?.is_some_and(|stat| node::is_directory(&stat)) {
+            collect(&directory.child(&name)?, reading, &path.join(&name), marks)?;
+        }
     }
     Ok(())
 }

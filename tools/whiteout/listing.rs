@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use common::{During as _, Error, Result};
+use nix::dir::Type;
 use nix::sys::stat::FileStat;
 
 use crate::directory::{Directory, if_supported};
@@ -14,12 +15,21 @@ use crate::node;
 /// A directory's content, by name in the order of bytes.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// What is there.
-    pub nodes: BTreeMap<OsString, FileStat>,
+    /// What is there: names only, for a directory may be large.
+    pub nodes: Vec<Node>,
     /// What lower layers are not to show. A name may be in both: first hidden, then there anew.
     pub whiteouts: BTreeMap<OsString, Format>,
     /// Set if nothing of lower layers is to show.
     pub opaque: Option<Format>,
+}
+
+/// A name that shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node {
+    /// The name.
+    pub name: OsString,
+    /// Whether it is known to be a regular file, or was when the directory was read.
+    pub is_file: bool,
 }
 
 /// Which marks a layer uses.
@@ -54,15 +64,9 @@ fn is_of_a_mount(attribute: &OsStr) -> bool {
         .any(|prefix| matches!(kept(prefix), Some(b"impure" | b"origin" | b"uuid")))
 }
 
-/// Whether overlay keeps something of its own in this attribute.
-pub fn is_overlays_own(attribute: &OsStr) -> bool {
-    let attribute = attribute.as_bytes();
-    format::ATTRIBUTE_PREFIXES.iter().any(|prefix| attribute.starts_with(prefix.as_bytes()))
-}
-
 /// What a name in a layer's directory stands for.
 enum Entry {
-    Node(FileStat),
+    Node,
     Whiteout(OsString, Format),
     OpaqueMark,
     /// AUFS's own, which is no part of the layer's content.
@@ -73,15 +77,21 @@ impl Listing {
     /// Reads a directory.
     pub fn read(directory: &Directory, reading: Reading) -> Result<Self> {
         let mut listing = Self { opaque: opaque_attribute(directory)?, ..Self::default() };
-        for name in directory.names()? {
-            match entry(directory, &name, reading)? {
-                Some(Entry::Node(stat)) => drop(listing.nodes.insert(name, stat)),
+        for (name, kind) in directory.entries()? {
+            match entry(directory, &name, kind, reading)? {
+                Some(Entry::Node) => listing.nodes.push(Node { name, is_file: kind == Some(Type::File) }),
                 Some(Entry::Whiteout(hidden, format)) => drop(listing.whiteouts.insert(hidden, format)),
                 Some(Entry::OpaqueMark) => listing.opaque = Some(Format::Oci),
                 Some(Entry::Bookkeeping) | None => {}
             }
         }
+        listing.nodes.sort_unstable();
         Ok(listing)
+    }
+
+    /// Whether something is there at `name`.
+    pub fn shows(&self, name: &OsStr) -> bool {
+        self.nodes.binary_search_by(|node| node.name.as_os_str().cmp(name)).is_ok()
     }
 
     /// Whether it holds a whiteout of this format.
@@ -91,13 +101,16 @@ impl Listing {
 }
 
 /// `None`: it went away while we read.
-fn entry(directory: &Directory, name: &OsStr, reading: Reading) -> Result<Option<Entry>> {
-    let Some(stat) = directory.stat(name)? else { return Ok(None) };
-    if let Some(format) = kernel_whiteout(directory, name, &stat)? {
-        return Ok(Some(Entry::Whiteout(name.to_owned(), format)));
+fn entry(directory: &Directory, name: &OsStr, kind: Option<Type>, reading: Reading) -> Result<Option<Entry>> {
+    if !matches!(kind, Some(Type::Directory | Type::Symlink | Type::Fifo | Type::Socket | Type::BlockDevice))
+    {
+        let Some(stat) = directory.stat(name)? else { return Ok(None) };
+        if let Some(format) = kernel_whiteout(directory, name, &stat)? {
+            return Ok(Some(Entry::Whiteout(name.to_owned(), format)));
+        }
     }
     if !reading.names || !name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
-        return Ok(Some(Entry::Node(stat)));
+        return Ok(Some(Entry::Node));
     }
     if name == format::OPAQUE_NAME {
         return Ok(Some(Entry::OpaqueMark));
@@ -107,7 +120,7 @@ fn entry(directory: &Directory, name: &OsStr, reading: Reading) -> Result<Option
     }
     match OsStr::from_bytes(&name.as_bytes()[format::PREFIX.len()..]) {
         hidden if hidden.is_empty() || hidden == "." || hidden == ".." => {
-            Err(Error::new("read a whiteout", directory.path().join(name), "it hides no name"))
+            Err(Error::new("read a whiteout", directory.path_of(name), "it hides no name"))
         }
         hidden => Ok(Some(Entry::Whiteout(hidden.to_owned(), Format::Oci))),
     }
@@ -124,7 +137,7 @@ pub fn kernel_whiteout(directory: &Directory, name: &OsStr, stat: &FileStat) -> 
     }
     for prefix in format::ATTRIBUTE_PREFIXES {
         let value = xattr::get(directory.procfs_path(name), format!("{prefix}whiteout"));
-        if if_supported(value).during("read its attributes", directory.path().join(name))?.is_some() {
+        if if_supported(value).during("read its attributes", directory.path_of(name))?.is_some() {
             return Ok(Some(Format::Xattr));
         }
     }

@@ -92,7 +92,7 @@ impl Lowers {
         let (mut shown, mut hidden) = (BTreeSet::new(), BTreeSet::new());
         for part in &self.parts {
             let Listing { nodes, whiteouts, opaque: _ } = Listing::read(&part.directory, part.reading)?;
-            shown.extend(nodes.into_keys().filter(|name| !hidden.contains(name)));
+            shown.extend(nodes.into_iter().map(|node| node.name).filter(|name| !hidden.contains(name)));
             // Whiteouts are about the layers below their own only.
             hidden.extend(whiteouts.into_keys());
         }
@@ -103,9 +103,7 @@ impl Lowers {
 impl Part {
     /// Whether an OCI whiteout hides what layers below this one have at `name`.
     fn hides(&self, name: &OsStr) -> Result<bool> {
-        let mut mark = OsString::from(format::PREFIX);
-        mark.push(name);
-        self.has_mark(&mark)
+        self.has_mark(&format::oci_name(name))
     }
 
     fn has_mark(&self, mark: &OsStr) -> Result<bool> {

@@ -25,7 +25,7 @@ pub fn hide_all(places: &[Place], format: Format) -> Result<()> {
     let directories = places.iter().map(parent_of).collect::<Result<Vec<_>>>()?;
     let mut made: Vec<Guard<'_>> = Vec::new();
     for (directory, place) in directories.iter().zip(places) {
-        trace::step(format_args!("make a whiteout ({}) at {}", format.name(), place.path().display()));
+        trace::step(format_args!("make a whiteout ({}) at {}", format.name(), place.path.display()));
         make_whiteout(directory, &place.name, format)?;
         made.push(Undo::new(Box::new(move || drop(remove_whiteout(directory, &place.name, format)))));
     }
@@ -80,23 +80,23 @@ enum Found {
 impl Found {
     fn at(place: &Place) -> Result<Self> {
         let directory = parent_of(place)?;
-        let Listing { nodes, whiteouts, .. } = Listing::read(&directory, Reading::ALL)?;
+        let whiteouts = Listing::read(&directory, Reading::ALL)?.whiteouts;
         if let Some(&format) = whiteouts.get(&place.name) {
             return Ok(Self::Whiteout { directory, name: place.name.clone(), format });
         }
-        if nodes.get(&place.name).is_some_and(node::is_directory) {
+        if directory.stat(&place.name)?.is_some_and(|stat| node::is_directory(&stat)) {
             let directory = directory.child(&place.name)?;
             if let Some(format) = Listing::read(&directory, Reading::ALL)?.opaque {
                 return Ok(Self::Opaque { directory, format });
             }
         }
-        Err(Error::new("remove the mark", place.path(), "neither a whiteout nor an opaque directory")
+        Err(Error::new("remove the mark", &place.path, "neither a whiteout nor an opaque directory")
             .hint("'whiteout list' shows what a layer hides"))
     }
 
     fn place(&self) -> PathBuf {
         match self {
-            Self::Whiteout { directory, name, .. } => directory.path().join(name),
+            Self::Whiteout { directory, name, .. } => directory.path_of(name),
             Self::Opaque { directory, .. } => directory.path().to_owned(),
         }
     }
@@ -118,7 +118,7 @@ impl Found {
 
 /// Makes a whiteout of `name`.
 pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
-    let path = directory.path().join(name);
+    let path = directory.path_of(name);
     match format {
         Format::Overlay | Format::Userxattr => {
             // Overlay's own have no permissions either. From Linux 5.8 on any user may make one.
@@ -126,18 +126,15 @@ pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Res
                 .map_err(|errno| Error::new(STEP, &path, errno).or_hint(device_hint(errno)))
         }
         Format::Xattr => make_whiteout_file(directory, name),
-        Format::Oci => make_file(directory, &mark_name(name)).map(drop).during(STEP, &path),
+        Format::Oci => make_file(directory, &format::oci_name(name)).map(drop).during(STEP, &path),
     }
 }
 
 /// Removes the whiteout of `name`.
 pub fn remove_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
-    let mark = if format == Format::Oci { mark_name(name) } else { name.to_owned() };
+    let mark = if format == Format::Oci { format::oci_name(name) } else { name.to_owned() };
     unlink(directory, &mark)?;
-    if format == Format::Xattr && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr) {
-        forget_whiteout_files(directory)?;
-    }
-    Ok(())
+    if format == Format::Xattr { forget_whiteout_files_if_none(directory) } else { Ok(()) }
 }
 
 /// Makes the directory opaque.
@@ -160,7 +157,8 @@ pub fn remove_opaque(directory: &Directory, format: Format) -> Result<()> {
     }
 }
 
-fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
+/// Whether the directory is opaque by this format's mark.
+pub fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
     match format.opaque_attribute() {
         Some(attribute) => Ok(directory.attribute(attribute)?.as_deref() == Some(format::OPAQUE)),
         None => Ok(directory.stat(OsStr::new(format::OPAQUE_NAME))?.is_some()),
@@ -170,7 +168,7 @@ fn is_opaque(directory: &Directory, format: Format) -> Result<bool> {
 /// An empty file with the attribute, in a directory that says that it holds such files.
 fn make_whiteout_file(directory: &Directory, name: &OsStr) -> Result<()> {
     use xattr::FileExt as _;
-    let path = directory.path().join(name);
+    let path = directory.path_of(name);
     let file = std::fs::File::from(make_file(directory, name).during(STEP, &path)?);
     let unmake = Undo::new(|| drop(unlink(directory, name)));
     file.set_xattr(format::WHITEOUT_ATTRIBUTE, format::OPAQUE)
@@ -183,27 +181,24 @@ fn make_whiteout_file(directory: &Directory, name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what the last whiteout that is an empty file needed.
-fn forget_whiteout_files(directory: &Directory) -> Result<()> {
-    if directory.attribute(USER_OPAQUE)?.as_deref() == Some(format::HAS_WHITEOUTS) {
+/// Takes back what whiteouts that are empty files needed, once the last of them is gone.
+pub fn forget_whiteout_files_if_none(directory: &Directory) -> Result<()> {
+    if directory.attribute(USER_OPAQUE)?.as_deref() == Some(format::HAS_WHITEOUTS)
+        && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr)
+    {
         directory.remove_attribute(USER_OPAQUE)?;
     }
     Ok(())
 }
 
-fn make_file(directory: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
+/// Makes an empty file.
+pub fn make_file(directory: &Directory, name: &OsStr) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
     openat(directory, name, flags, Mode::from_bits_truncate(0o644))
 }
 
 fn unlink(directory: &Directory, name: &OsStr) -> Result<()> {
-    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).during("remove", directory.path().join(name))
-}
-
-fn mark_name(name: &OsStr) -> OsString {
-    let mut mark = OsString::from(format::PREFIX);
-    mark.push(name);
-    mark
+    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).during("remove", directory.path_of(name))
 }
 
 fn device_hint(errno: Errno) -> Option<&'static str> {

@@ -1,14 +1,15 @@
 //! What is to be done, as checked plain data.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use common::{Error, Result};
 
-use crate::cli::{Cli, Operation, Printed, Written};
+use crate::cli::{Cli, Operation, Printed, Shifted, Written};
 use crate::format::{self, Format};
+use crate::idmap::IdMaps;
 use crate::report::Style;
+use crate::{pack, unpack};
 
 /// One operation with all that it needs.
 #[derive(Debug)]
@@ -21,8 +22,16 @@ pub enum Plan {
     Remove { places: Vec<Place> },
     /// Print the marks of a layer.
     List { directory: PathBuf, style: Style },
+    /// Turn the marks of a layer into another format.
+    Convert { directory: PathBuf, to: Format },
     /// Print the changes of a layer.
     Diff { upper: PathBuf, lowers: Vec<PathBuf>, style: Style },
+    /// Write a layer as an archive.
+    Pack { upper: PathBuf, options: pack::Options },
+    /// Make a layer of an archive.
+    Unpack { place: Place, options: unpack::Options },
+    /// Carry an archive out on a root filesystem.
+    Apply { root: PathBuf, options: unpack::Options },
 }
 
 /// A name in a directory; whether something is there does not matter.
@@ -32,6 +41,8 @@ pub struct Place {
     pub directory: PathBuf,
     /// The name in it: neither `.` nor `..`, and without a slash.
     pub name: OsString,
+    /// The place as it was typed, for messages.
+    pub path: PathBuf,
 }
 
 impl Plan {
@@ -50,8 +61,29 @@ impl Plan {
             }
             Operation::Remove { path } => Self::Remove { places: places(&path)? },
             Operation::List { printed, dir } => Self::List { directory: dir, style: style_of(&printed) },
+            Operation::Convert { to, dir } => Self::Convert { directory: dir, to },
             Operation::Diff { upper, lower, printed } => {
                 Self::Diff { upper, lowers: lower, style: style_of(&printed) }
+            }
+            Operation::Pack { clamp_mtime, shifted, upper } => Self::Pack {
+                upper,
+                options: pack::Options {
+                    clamp_mtime: clamp_mtime.map_or_else(source_date_epoch, |seconds| Ok(Some(seconds)))?,
+                    idmaps: idmaps_of(shifted)?,
+                },
+            },
+            Operation::Unpack { written, apply, shifted, no_same_owner, skip_devices, dir } => {
+                let options = unpack::Options {
+                    format: format_of(written)?,
+                    idmaps: idmaps_of(shifted)?,
+                    same_owner: !no_same_owner,
+                    skip_devices,
+                };
+                if apply {
+                    Self::Apply { root: dir, options }
+                } else {
+                    Self::Unpack { place: Place::of(&dir)?, options }
+                }
             }
         })
     }
@@ -60,6 +92,21 @@ impl Plan {
 fn format_of(written: Written) -> Result<Format> {
     let Written { format } = written;
     format.map_or_else(Format::of_host, Ok)
+}
+
+fn idmaps_of(shifted: Shifted) -> Result<IdMaps> {
+    let Shifted { idmap } = shifted;
+    IdMaps::new(idmap)
+}
+
+/// The time that reproducible builds set for all that they make.
+fn source_date_epoch() -> Result<Option<i64>> {
+    let name = "SOURCE_DATE_EPOCH";
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(Error::new("read the environment", name, "not a number of seconds")),
+    }
 }
 
 fn style_of(printed: &Printed) -> Style {
@@ -74,18 +121,13 @@ fn places(paths: &[PathBuf]) -> Result<Vec<Place>> {
     paths.iter().map(|path| Place::of(path)).collect()
 }
 
-/// A name that the format could not tell from its own marks.
+/// A name that the format cannot hide.
 fn check_name(place: &Place, format: Format) -> Result<()> {
-    let name = &place.name;
-    if format == Format::Oci && name.as_bytes().starts_with(format::PREFIX.as_bytes()) {
-        let why = "names that begin with .wh. are marks themselves in this format";
-        return Err(Error::new("make a whiteout", place.path(), why)
-            .hint("give the name that is to be hidden, without .wh."));
+    match format::why_not_in_oci(&place.name).filter(|_| format == Format::Oci) {
+        Some(why) => Err(Error::new("make a whiteout", &place.path, why)
+            .hint("give the name that is to be hidden, without .wh.")),
+        None => Ok(()),
     }
-    if format == Format::Oci && name.len() + format::PREFIX.len() > 255 {
-        return Err(Error::new("make a whiteout", place.path(), "the name is too long to bear .wh. as well"));
-    }
-    Ok(())
 }
 
 impl Place {
@@ -98,14 +140,10 @@ impl Place {
                     _ => PathBuf::from("."),
                 },
                 name: name.to_owned(),
+                path: path.to_owned(),
             }),
             _ => Err(Error::new("read a path", path, "it does not end in a name")),
         }
-    }
-
-    /// The place as one path, for messages.
-    pub fn path(&self) -> PathBuf {
-        self.directory.join(&self.name)
     }
 }
 
@@ -119,7 +157,11 @@ mod tests {
             [("a/b", "a", "b"), ("b", ".", "b"), ("/b", "/", "b"), ("a/b/", "a", "b"), ("../b", "..", "b")]
         {
             let place = Place::of(Path::new(path)).unwrap();
-            assert_eq!(place, Place { directory: directory.into(), name: name.into() }, "{path}");
+            assert_eq!(
+                (place.directory.to_str(), place.name.to_str()),
+                (Some(directory), Some(name)),
+                "{path}"
+            );
         }
     }
 

@@ -1,0 +1,467 @@
+//! unpack: archives of others, in all forms, and what must not happen.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use tar::EntryType;
+
+use crate::archive::Archive;
+use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::place::{By, LAYERS, disk};
+use crate::tree::described;
+
+/// Unpacks an archive into `layer`.
+fn unpack(scene: &Scene, archive: Vec<u8>) -> assert_cmd::assert::Assert {
+    fs::write(scene.path("archive.tar"), archive).unwrap();
+    scene.sh("whiteout unpack layer <archive.tar").assert()
+}
+
+/// The archive has to be refused with these words, and nothing of it may be left.
+fn refused(archive: Vec<u8>, words: &str) {
+    let scene = Scene::new();
+    let secret = scene.file("host/secret", "untouched");
+    let before = described(&scene.path("host"));
+    let failed = unpack(&scene, archive).code(125).stdout("");
+    assert!(stderr(&failed).contains(words), "{words:?}: {failed}");
+    assert_eq!(fs::read_to_string(secret).unwrap(), "untouched");
+    assert_eq!(described(&scene.path("host")), before);
+    let names: Vec<_> =
+        fs::read_dir(scene.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "left: {names:?}");
+}
+
+#[test]
+fn paths_out_of_the_layer_are_refused() {
+    for path in ["../host/x", "a/../../host/x", "/tmp/x", "..", "a/.."] {
+        refused(Archive::new().file(path, "x").end(), "read the archive: a");
+        refused(Archive::new().directory(path).end(), "read the archive: a");
+        refused(Archive::new().file("a", "x").hard_link("b", path).end(), "read the archive: a");
+    }
+    refused(Archive::new().pax(&[("path", b"../host/x")]).file("x", "x").end(), "a path with '..' in it");
+    refused(Archive::new().pax(&[("path", b"a\0b")]).file("x", "x").end(), "its extended header");
+    refused(Archive::new().entry("L", EntryType::GNULongName, b"../host/x\0").file("x", "x").end(), "'..'");
+}
+
+#[test]
+fn links_lead_nowhere() {
+    for target in ["../host", "/tmp", ".", "inside"] {
+        let planted = Archive::new().directory("inside").symlink("link", target);
+        refused(planted.file("link/x", "x").end(), "something that is no directory");
+        let planted = Archive::new().directory("inside").symlink("link", target);
+        refused(planted.directory("link/x").end(), "something that is no directory");
+        let planted = Archive::new().directory("inside").symlink("link", target);
+        refused(planted.hard_link("x", "link/secret").end(), "a hard link to what is not there");
+        let planted = Archive::new().directory("inside").symlink("link", target);
+        refused(planted.file("link/.wh.secret", "").end(), "something that is no directory");
+        let planted = Archive::new().directory("inside").symlink("link", target);
+        refused(planted.file("link/.wh..wh..opq", "").end(), "something that is no directory");
+    }
+    refused(Archive::new().hard_link("x", "../host/secret").end(), "a path with '..' in it");
+    refused(Archive::new().hard_link("x", "host/secret").end(), "a hard link to what is not there");
+    refused(Archive::new().directory("d").hard_link("x", "d").end(), "a hard link to a directory");
+}
+
+#[test]
+fn what_a_link_or_a_file_is_in_the_way_of_replaces_it() {
+    let scene = Scene::new();
+    scene.file("host/secret", "untouched");
+    let archive = Archive::new()
+        .symlink("a", "../host/secret")
+        .file("a", "new")
+        .symlink("d", "../host")
+        .directory("d")
+        .file("d/f", "inside")
+        .hard_link("b", "a")
+        .file("a", "newer")
+        .directory("e")
+        .file("e/x", "")
+        .symlink("e", "nowhere");
+    unpack(&scene, archive.end()).success();
+    assert_eq!(fs::read_to_string(scene.path("host/secret")).unwrap(), "untouched");
+    assert_eq!(fs::read_to_string(scene.path("layer/a")).unwrap(), "newer");
+    assert_eq!(fs::read_to_string(scene.path("layer/b")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(scene.path("layer/d/f")).unwrap(), "inside");
+    assert_eq!(fs::read_link(scene.path("layer/e")).unwrap().to_str(), Some("nowhere"));
+}
+
+#[test]
+fn the_top_is_a_directory() {
+    for path in [".", "./"] {
+        refused(Archive::new().symlink(path, "../host").end(), "the layer's top is no directory");
+        refused(Archive::new().file(path, "x").end(), "the layer's top is no directory");
+    }
+    let scene = Scene::new();
+    let top = Archive::new().header("./", EntryType::Directory, 0, |header| header.set_mode(0o1750));
+    unpack(&scene, top.end()).success();
+    let stat = fs::metadata(scene.path("layer")).unwrap();
+    assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o1750, 1_000_000_000));
+}
+
+#[test]
+fn tricks_with_whiteouts_are_refused() {
+    for path in [".wh.", ".wh..", ".wh...", "a/.wh...", "./.wh."] {
+        refused(Archive::new().file(path, "").end(), "a whiteout of no name");
+    }
+    refused(Archive::new().file(".wh.a/b", "").end(), "a whiteout is no directory");
+    refused(Archive::new().directory(".wh.a").end(), "a mark that is no file");
+    refused(Archive::new().directory(".wh..wh..opq").end(), "a mark that is no file");
+    refused(Archive::new().symlink(".wh.a", "../host").end(), "a mark that is no file");
+    refused(Archive::new().file(".wh.a", "").hard_link("b", "a").end(), "a hard link to what is not there");
+    refused(Archive::new().hard_link("b", ".wh.a").end(), "a hard link to a mark");
+}
+
+#[test]
+fn what_overlay_would_take_for_its_own_mark_is_none() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let device = |kind| {
+        Archive::new().header("x", kind, 0, |header| {
+            header.set_device_major(0).unwrap();
+            header.set_device_minor(0).unwrap();
+        })
+    };
+    refused(device(EntryType::Char).end(), "a device 0:0");
+    let scene = Scene::new();
+    disk(&scene, "disk");
+    let archive = Archive::new()
+        .pax(&[
+            ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+            ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
+        ])
+        .directory("d")
+        .pax(&[("SCHILY.xattr.user.overlay.whiteout", b"y")])
+        .file("f", "");
+    fs::write(scene.path("archive.tar"), archive.end()).unwrap();
+    scene
+        .sh("whiteout unpack disk/layer <archive.tar && whiteout list disk/layer")
+        .assert()
+        .success()
+        .stdout("");
+    assert_eq!(xattr::get(scene.path("disk/layer/d"), "trusted.overlay.redirect").unwrap(), None);
+}
+
+#[test]
+fn bookkeeping_of_aufs_is_passed_over() {
+    let scene = Scene::new();
+    let archive = Archive::new()
+        .directory(".wh..wh.plnk")
+        .file(".wh..wh.plnk/12.3", "x")
+        .file(".wh..wh.aufs", "")
+        .hard_link("d/.wh.a", ".wh..wh.aufs");
+    unpack(&scene, archive.end()).success();
+    scene.sh("whiteout list layer; ls -A layer").assert().success().stdout("d/a\nd\n");
+}
+
+#[test]
+fn archives_that_say_two_things_are_refused() {
+    let header = |kind, size| Archive::new().header("x", kind, size, |_| {});
+    // CVE-2025-62518: what one reader takes for content is a header to the other.
+    let hidden = Archive::new().file("hidden", "").open();
+    let smuggled = Archive::new().pax(&[("size", b"1024")]).header("x", EntryType::Regular, 0, |_| {});
+    let scene = Scene::new();
+    unpack(&scene, smuggled.bytes(&[&hidden[..], &[0; 512]].concat()).file("after", "").end()).success();
+    // The record's size counts, as in GNU tar: the header is content.
+    assert_eq!(fs::metadata(scene.path("layer/x")).unwrap().len(), 1024);
+    scene
+        .sh("tar -tf archive.tar >theirs; LC_ALL=C ls layer >ours; LC_ALL=C sort theirs | diff - ours")
+        .assert()
+        .success();
+    let words = "content where there can be none";
+    for kind in [EntryType::Directory, EntryType::Symlink, EntryType::Fifo, EntryType::Char, EntryType::Block]
+    {
+        refused(header(kind, 512).bytes(&hidden).end(), words);
+    }
+    refused(
+        Archive::new().pax(&[("size", b"5"), ("size", b"6")]).file("x", "x").end(),
+        "its extended header",
+    );
+    refused(Archive::new().pax(&[]).pax(&[]).file("x", "x").end(), "two extended headers");
+    refused(
+        Archive::new().entry("L", EntryType::GNULongName, b"a\0").pax(&[("path", b"b")]).file("x", "").end(),
+        "its extended header",
+    );
+    refused(
+        Archive::new().entry("g", EntryType::XGlobalHeader, b"10 path=x\n").file("y", "").end(),
+        "its extended",
+    );
+}
+
+#[test]
+fn malformed_archives_are_refused_and_leave_nothing() {
+    refused(Vec::new(), "it ends too early");
+    refused(vec![b'x'; 4096], "what should be a header is none");
+    refused(vec![0x1f, 0x8b, 8, 0].into_iter().chain([0; 600]).collect(), "'gzip -dc'");
+    refused(Archive::new().file("a", "x").open(), "it ends too early");
+    refused(Archive::new().file("a", &"x".repeat(3000)).open()[..2000].to_vec(), "it ends too early");
+    refused(Archive::new().file("a", "x").open()[..700].to_vec(), "it ends too early");
+    refused(Archive::new().entry("a", EntryType::new(b'Q'), b"").end(), "a type of entry that is not known");
+    refused(
+        Archive::new().header("a", EntryType::Regular, 0, |h| h.as_old_mut().size[0] = b'9').end(),
+        "its size",
+    );
+    refused(
+        Archive::new().header("a", EntryType::Regular, 0, |h| h.as_old_mut().uid = [0xff; 8]).end(),
+        "its owner",
+    );
+    refused(Archive::new().pax(&[("uid", b"4294967295")]).file("a", "").end(), "its owner");
+    refused(Archive::new().pax(&[("mtime", b"soon")]).file("a", "").end(), "its extended header");
+    refused(
+        Archive::new().entry("x", EntryType::XHeader, b"99 path=x\n").file("a", "").end(),
+        "its extended header",
+    );
+    refused(
+        Archive::new().pax(&[("GNU.sparse.map", b"0,5,3,5"), ("GNU.sparse.size", b"9")]).file("a", "").end(),
+        "its holes",
+    );
+}
+
+#[test]
+fn bombs_go_off_quietly() {
+    let long = [b"a/".repeat(40_000), b"b".to_vec()].concat();
+    refused(Archive::new().pax(&[("path", &long)]).file("x", "").end(), "a path of more than 16 KiB");
+    refused(
+        Archive::new().pax(&[("path", &[b'n'; 64 * 1024])]).file("x", "").end(),
+        "a path of more than 16 KiB",
+    );
+    let deep = b"a/".repeat(2_000);
+    refused(Archive::new().pax(&[("path", &deep)]).directory("x").end(), "more than 1024 levels");
+    refused(Archive::new().pax(&[("path", &[b'n'; 300])]).file("x", "").end(), "a name that is too long");
+    refused(Archive::new().header("x", EntryType::XHeader, 8 << 30, |_| {}).end(), "more than 1 MiB");
+    refused(Archive::new().header("x", EntryType::GNULongName, 1 << 40, |_| {}).end(), "more than 1 MiB");
+    refused(
+        Archive::new().pax(&[("SCHILY.xattr.user.big", &[b'x'; 100_000])]).file("x", "").end(),
+        "set user.big",
+    );
+    refused(Archive::new().header("x", EntryType::Regular, 1 << 60, |_| {}).end(), "it ends too early");
+    let exabytes = Archive::new().pax(&[
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"x"),
+        ("GNU.sparse.realsize", b"9999999999999999999"),
+    ]);
+    refused(
+        exabytes.entry("y", EntryType::Regular, &[&b"0\n"[..], &[0; 510]].concat()).end(),
+        "set its size",
+    );
+    let parts = Archive::new().pax(&[
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.realsize", b"9"),
+    ]);
+    refused(
+        parts.entry("y", EntryType::Regular, &[&b"99999999999\n"[..], &[0; 500]].concat()).end(),
+        "its holes",
+    );
+}
+
+#[test]
+fn many_entries_take_no_memory() {
+    let scene = Scene::new();
+    // 30,000 entries of one name: as fast as they come.
+    let archive = Archive::new().file("d/f", "x").open().repeat(30_000);
+    fs::write(scene.path("archive.tar"), [archive, vec![0; 1024]].concat()).unwrap();
+    scene
+        .sh("ulimit -v 65536; whiteout unpack layer <archive.tar && ls layer/d")
+        .assert()
+        .success()
+        .stdout("f\n");
+}
+
+#[test]
+fn long_paths_and_deep_trees_come_back() {
+    let scene = Scene::new();
+    let path = (0..30).map(|_| "n".repeat(250)).collect::<Vec<_>>().join("/");
+    let archive = Archive::new().pax(&[("path", path.as_bytes())]).file("x", "deep");
+    unpack(&scene, archive.end()).success();
+    scene
+        .sh("whiteout pack layer >1.tar; whiteout unpack again <1.tar; whiteout pack again | cmp - 1.tar")
+        .assert()
+        .success();
+    let listed = stdout(&scene.sh("whiteout pack layer | tar -tf - | tail -1 | wc -c").assert().success());
+    assert_eq!(listed.trim().parse::<usize>().unwrap(), path.len() + 1);
+    scene.sh("rm -rf layer again").assert().success();
+}
+
+#[test]
+fn marks_are_written_as_the_callers_overlay_reads_them() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    disk(&scene, "layers");
+    let marked =
+        Archive::new().file(".wh.file", "").directory("dir").file("dir/.wh..wh..opq", "").file("dir/new", "");
+    fs::write(scene.path("archive.tar"), marked.end()).unwrap();
+    for by in [By::Root, By::User] {
+        scene.dir(&format!("layers/{by:?}"));
+        let shown = by.sh(
+            &scene,
+            &format!("layers/{by:?}"),
+            &format!("{LAYERS} whiteout unpack upper <../../archive.tar; mount_it; ls merged merged/dir"),
+        );
+        assert_eq!(
+            shown, "merged:\nagain\ndir\nempty\ngone\nkept\nlink\npipe\n\nmerged/dir:\nnew\n",
+            "{by:?}"
+        );
+    }
+    scene
+        .sh("whiteout unpack --format oci layers/oci <archive.tar; LC_ALL=C ls -A layers/oci layers/oci/dir")
+        .assert()
+        .success()
+        .stdout("layers/oci:\n.wh.file\ndir\n\nlayers/oci/dir:\n.wh..wh..opq\nnew\n");
+}
+
+#[test]
+fn marks_and_what_they_hide_may_come_in_any_order() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    type Step = fn(Archive) -> Archive;
+    let steps: [Step; 6] = [
+        |archive| archive.file(".wh.d", ""),
+        |archive| archive.directory("d"),
+        |archive| archive.file("d/f", ""),
+        |archive| archive.file(".wh.f", ""),
+        |archive| archive.file("f", "new"),
+        |archive| archive.file("e/.wh..wh..opq", ""),
+    ];
+    for turn in 0..steps.len() {
+        for reverse in [false, true] {
+            let mut order: Vec<Step> = [&steps[turn..], &steps[..turn]].concat();
+            if reverse {
+                order.reverse();
+            }
+            let archive = order.into_iter().fold(Archive::new(), |archive, step| step(archive));
+            let scene = Scene::new();
+            unpack(&scene, archive.end()).success();
+            scene
+                .sh("whiteout list layer; ls -A layer layer/d; cat layer/f")
+                .assert()
+                .success()
+                .stdout("d/\ne/\nlayer:\nd\ne\nf\n\nlayer/d:\nf\nnew");
+        }
+    }
+}
+
+#[test]
+fn directories_keep_the_times_of_their_entries() {
+    let scene = Scene::new();
+    // Their content comes late, and mixed.
+    let archive = Archive::new()
+        .directory("./")
+        .directory("a")
+        .directory("b")
+        .directory("a/c")
+        .file("b/1", "")
+        .file("a/c/2", "")
+        .file("b/3", "")
+        .file("a/.wh.x", "")
+        .hard_link("a/4", "b/1")
+        .file("implied/5", "");
+    unpack(&scene, archive.end()).success();
+    for directory in ["", "a", "b", "a/c"] {
+        assert_eq!(
+            fs::metadata(scene.path("layer").join(directory)).unwrap().mtime(),
+            1_000_000_000,
+            "{directory}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_with_something_in_it_is_no_place_for_a_layer() {
+    let scene = Scene::new();
+    scene.file("layer/mine", "");
+    let failed = unpack(&scene, Archive::new().file("x", "").end()).code(125);
+    assert!(
+        stderr(&failed).starts_with("whiteout: layer: unpack the layer: Directory not empty\n"),
+        "{failed}"
+    );
+    scene.sh("ls -A layer").assert().success().stdout("mine\n");
+    // An empty one keeps its mode.
+    scene.sh("rm layer/mine; chmod 2711 layer; whiteout unpack layer <archive.tar").assert().success();
+    assert_eq!(fs::metadata(scene.path("layer")).unwrap().mode() & 0o7777, 0o2711);
+}
+
+#[test]
+fn what_a_killed_run_left_the_next_one_removes() {
+    let scene = Scene::new();
+    scene
+        .sh("mkfifo archive; whiteout unpack layer <archive & exec 3>archive; head -c 512 /dev/zero >/dev/null
+             for i in $(seq 100); do [ -d .layer.unpack ] && break; sleep 0.05; done
+             whiteout unpack layer </dev/null 2>locked; kill -9 $!; wait $! 2>/dev/null; ls -d .layer.unpack")
+        .assert()
+        .success()
+        .stdout(".layer.unpack\n");
+    let locked = fs::read_to_string(scene.path("locked")).unwrap();
+    assert_eq!(locked, "whiteout: .layer.unpack: lock: another whiteout is at work here\n");
+    unpack(&scene, Archive::new().file("x", "").end()).success();
+    assert!(!scene.path(".layer.unpack").exists());
+}
+
+#[test]
+fn a_signal_ends_it_with_nothing_left() {
+    let scene = Scene::new();
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        // A shell ignores SIGINT in what it starts with '&'.
+        let line = "mkfifo archive; env --default-signal=INT whiteout unpack layer <archive & exec 3>archive
+             for i in $(seq 100); do [ -d .layer.unpack ] && break; sleep 0.05; done
+             kill -SIGNAL $!; wait $!; echo $?; rm archive; ls -A";
+        scene.sh(&line.replace("SIGNAL", signal)).assert().success().stdout(format!("{code}\n"));
+    }
+}
+
+#[test]
+fn an_ordinary_user_says_what_to_do_without() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let device = Archive::new().file("f", "").header("null", EntryType::Char, 0, |header| {
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(3).unwrap();
+    });
+    fs::write(scene.path("archive.tar"), device.end()).unwrap();
+    let failed = scene.user_sh("whiteout unpack layer <archive.tar").assert().code(125);
+    assert!(stderr(&failed).contains("layer/f: set its owner: Operation not permitted\n"), "{failed}");
+    assert!(stderr(&failed).contains("--no-same-owner"));
+    let failed = scene.user_sh("whiteout unpack --no-same-owner layer <archive.tar").assert().code(125);
+    assert!(stderr(&failed).contains("layer/null: make the device: Operation not permitted\n"), "{failed}");
+    let run = scene
+        .user_sh("whiteout unpack --no-same-owner --skip-devices layer <archive.tar; ls -A layer")
+        .assert();
+    assert_eq!(stderr(&run), "whiteout: warning: layer/null: a device, left out\n");
+    run.success().stdout("f\n");
+    scene
+        .user_sh("rm -r layer; unshare -Ur whiteout unpack --skip-devices layer <archive.tar")
+        .assert()
+        .success();
+}
+
+#[test]
+fn archives_of_gnu_tar_in_all_its_formats_come_out_the_same() {
+    if !needs(&[Need::Root, Need::Program("setfacl"), Need::Program("setfattr")]) {
+        return;
+    }
+    let scene = crate::pack::everything();
+    let expected = described(&scene.path("disk/all"));
+    for version in ["0.0", "0.1", "1.0"] {
+        scene
+            .sh(&format!(
+                "cd disk; tar -C all -c -S --sparse-version={version} --format=pax --xattrs --xattrs-include='*' \
+                 --pax-option=delete=atime,delete=ctime . | whiteout unpack {version}"
+            ))
+            .assert()
+            .success();
+        assert_eq!(described(&scene.path("disk").join(version)), expected, "{version}");
+    }
+    // Of the older formats, what they can hold.
+    scene
+        .sh("cd disk; mkdir old; cp all/big all/dir/file old; cp old/file old/sparse; truncate -s 2M old/sparse
+             for format in '-S gnu' '-S oldgnu' '-b1 ustar' '-b1 v7'; do
+               tar -C old -c ${format% *} --format=${format#* } . | whiteout unpack ${format#* } || exit
+               diff -r old ${format#* } || exit; done")
+        .assert()
+        .success();
+}
