@@ -224,7 +224,7 @@ fn whiteout_reads_what_a_container_changed() {
         .assert()
         .success();
     // Made in the private mount namespace or gone with it: the upper is what stays.
-    scene.sh("whiteout list upper").assert().success().stdout("whiteout /etc/group\n");
+    scene.sh("whiteout list upper").assert().success().stdout("etc/group\n");
     scene
         .sh("whiteout diff --upper upper --lower lower")
         .assert()
