@@ -6,9 +6,12 @@
 mod common;
 
 mod container;
+mod escape;
 mod failing;
 mod filesystems;
+mod initramfs;
 mod process;
+mod restrictions;
 mod switch;
 mod volumes;
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod attributes;
 mod cgroup;
 mod cli;
 mod container;
@@ -16,6 +17,7 @@ mod guard;
 mod mask;
 mod plan;
 mod process;
+mod seccomp;
 mod switch;
 mod tmpfs;
 mod tree;

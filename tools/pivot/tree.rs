@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use common::root::{Made, Root};
-use common::sys::mount::{Attributes, Reach, attach, clear_attributes, clone_tree, set_attributes};
+use common::sys::mount::{Attributes, Reach, attach, clear_attributes, clone_tree};
 use common::undo::Undo;
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
+use crate::attributes;
 use crate::filesystem::{self, Filesystem};
 
 /// A directory with what was mounted in it. Dropped before it is [kept](Tree::keep), it is as it was.
@@ -25,6 +26,13 @@ use crate::filesystem::{self, Filesystem};
 pub struct Tree {
     root: Root,
     steps: Steps,
+}
+
+/// On what a mount may be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Any,
+    NotTheKernels,
 }
 
 /// What was done, in order.
@@ -83,12 +91,23 @@ impl Tree {
     /// Mounts a new filesystem at `inside`.
     pub fn mount_filesystem(&mut self, inside: &Path, filesystem: &Filesystem) -> Result<()> {
         let mount = filesystem::make(filesystem, self.root.name(inside))?;
-        self.mount(inside, mount, &filesystem.name(), filesystem.attributes)
+        self.mount_asked(inside, mount, &filesystem.name(), filesystem.attributes)
+    }
+
+    /// Attaches `mount` at `inside` as the user asked: so not on procfs or sysfs (CVE-2019-16884).
+    pub fn mount_asked(
+        &mut self,
+        inside: &Path,
+        mount: OwnedFd,
+        what: &str,
+        attributes: Attributes,
+    ) -> Result<()> {
+        self.steps.mount(&self.root, inside, mount, what, attributes, Place::NotTheKernels)
     }
 
     /// Attaches `mount` at `inside`, where a directory (or, for the mount of a file, a file) is made if missing.
     pub fn mount(&mut self, inside: &Path, mount: OwnedFd, what: &str, attributes: Attributes) -> Result<()> {
-        self.steps.mount(&self.root, inside, mount, what, attributes)
+        self.steps.mount(&self.root, inside, mount, what, attributes, Place::Any)
     }
 
     /// The same within `part`, a mount of this tree.
@@ -100,7 +119,7 @@ impl Tree {
         what: &str,
         attributes: Attributes,
     ) -> Result<()> {
-        self.steps.mount(part, inside, mount, what, attributes)
+        self.steps.mount(part, inside, mount, what, attributes, Place::Any)
     }
 
     /// Refuses an image in which `inside` is a link: what is mounted there would be found under two names,
@@ -117,8 +136,7 @@ impl Tree {
     /// Makes the root itself read-only.
     pub fn make_read_only(&mut self) -> Result<()> {
         trace::step("make the root read-only");
-        set_attributes(self.root.fd(), Attributes::READ_ONLY, Reach::One)
-            .during("make read-only", self.root.name(Path::new("/")))?;
+        attributes::set(self.root.fd(), Attributes::READ_ONLY, Reach::One, &self.root.name(Path::new("")))?;
         self.steps.read_only = true;
         Ok(())
     }
@@ -139,6 +157,7 @@ impl Steps {
         mount: OwnedFd,
         what: &str,
         attributes: Attributes,
+        place: Place,
     ) -> Result<()> {
         let name = root.name(inside);
         let step = || format!("mount {what}");
@@ -152,6 +171,9 @@ impl Steps {
         let itself = fstat(root.fd()).during(step(), &name)?;
         if (found.st_dev, found.st_ino) == (itself.st_dev, itself.st_ino) {
             return Err(Error::new(step(), name, "that is the root itself"));
+        }
+        if place == Place::NotTheKernels && is_kernels(&target).during(step(), &name)? {
+            return Err(Error::new(step(), name, "that is a file of procfs or sysfs"));
         }
         match (is_directory, kind_of(&target).during(step(), &name)? == SFlag::S_IFDIR) {
             (true, false) => return Err(Error::new(step(), name, "a directory cannot be mounted on a file")),
