@@ -105,3 +105,22 @@ fn in_a_cgroup_namespace_with_its_own_mounts_the_top_is_the_namespaces() {
     scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
     scene.assert_nothing_left();
 }
+
+#[test]
+fn in_a_cgroup_namespace_with_the_hosts_mounts_its_own_group_is_still_found() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "cgset $G/outer -- unshare --cgroup sh -ec '
+        cgset ./inner -- grep -v name= /proc/self/cgroup
+        cgset ./failing -- /no/such || test $? = 127
+        cgset $G/outer --kill || test $? = 125'";
+    let run = scene.sh(script).env("G", scene.name()).assert().success();
+    assert!(stdout(&run).lines().all(|line| line.ends_with(":/inner")), "{}", stdout(&run));
+    assert!(stderr(&run).contains("cgset itself is in it"), "{}", stderr(&run));
+    let list = scene.tool("cgset").args([scene.name(), "--list"]).assert().success();
+    assert_eq!(stdout(&list), format!("{0}\n{0}/outer\n{0}/outer/inner\n", scene.name()));
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
