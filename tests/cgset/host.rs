@@ -124,3 +124,27 @@ fn in_a_cgroup_namespace_with_the_hosts_mounts_its_own_group_is_still_found() {
     scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
     scene.assert_nothing_left();
 }
+
+#[test]
+fn with_cgroup_v1_alone_everything_is_done_there() {
+    if !needs(&[Need::Root, Need::CgroupV1]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = r#"for m in $(grep " cgroup2 " /proc/self/mounts | cut -d" " -f2); do umount $m; done
+        echo {} | cgset --from - $G memory.max=64M pids.max=30 cpu.max=1
+        cgset $G -- sh -c "i=0; while :; do echo >>count; done" & spinner=$!
+        until test -s count; do sleep 0.01; done
+        cgset $G --freeze; a=$(wc -c <count); sleep 0.2; b=$(wc -c <count); test $a = $b
+        cgset $G --get cgroup.freeze pids.max
+        cgset $G --thaw; until test $(wc -c <count) -gt $b; do sleep 0.01; done
+        cgset $G --stat >/dev/null
+        cgset $G --freeze; cgset $G --kill --delete; wait $spinner || echo $?
+        cgset --rm $G/a/b -- sh -c "sleep 60 >&- 2>&- & exit 5" || echo $?"#;
+    scene.file("script", script);
+    let line = "unshare --mount --propagation private sh -e script";
+    let run = scene.sh(line).env("G", scene.name()).assert().success();
+    let record = format!(r#"{{"cgroup":{{"path":"{}","version":"v1"}}}}"#, scene.name());
+    assert_eq!(stdout(&run), format!("{record}\ncgroup.freeze=1\npids.max=30\n137\n5\n"));
+    scene.assert_nothing_left();
+}

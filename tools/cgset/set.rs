@@ -123,9 +123,9 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
         drop(changes); // COMMAND never ran: as if nothing had been
         return Ok(ExitCode::from(status));
     }
-    changes.keep();
     end::kill_all(&group)?;
     end::remove(&group, true)?;
+    drop(changes); // what was made for it goes too: parent groups, controllers enabled for them
     Ok(ExitCode::from(ended.status()))
 }
 
