@@ -261,10 +261,12 @@ fn swap_on_v1_is_memory_and_swap_together() {
         (&["memory.max=128M"], 160),
         (&["memory.max=16M"], 48),
         (&["memory.swap.max=0"], 16),
-        (&["memory.max=1G", "memory.swap.max=1G"], 2048),
+        (&["memory.swap.max=1G", "memory.max=1G"], 2048),
+        (&["memory.max=max", "memory.swap.max=max"], 0),
     ] {
         scene.tool("cgset").arg(scene.name()).args(values).assert().success().stderr("");
-        assert_eq!(both(), (wanted << 20).to_string(), "{values:?}");
+        let wanted = if wanted == 0 { "9223372036854771712".to_owned() } else { (wanted << 20).to_string() };
+        assert_eq!(both(), wanted, "{values:?}");
     }
 }
 
