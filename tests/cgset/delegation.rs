@@ -129,24 +129,23 @@ fn one_thread_moves_on_v1() {
         return;
     }
     let scene = Scene::new();
-    let script = "import threading,time,sys
-t = threading.Thread(target=time.sleep, args=(60,), daemon=True); t.start()
-print(t.native_id, flush=True); time.sleep(60)";
-    scene.file("threads.py", script);
-    let mut child = scene.std_sh("exec python3 threads.py >tid").spawn().unwrap();
-    let tid = || std::fs::read_to_string(scene.path("tid")).unwrap_or_default().trim().to_owned();
-    crate::eventually("it has a thread", || !tid().is_empty());
+    let (tell_tid, tid) = std::sync::mpsc::channel();
+    let (end, until_end) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let link = std::fs::read_link("/proc/thread-self").unwrap();
+        tell_tid.send(link.file_name().unwrap().to_str().unwrap().to_owned()).unwrap();
+        until_end.recv().unwrap_err();
+    });
+    let tid = tid.recv().unwrap();
     // v2's part of a hybrid host takes threads in threaded groups only: v1's hierarchies alone.
     let script = "unshare --mount --propagation private sh -c 'for m in $(grep cgroup2 /proc/self/mounts | cut -d\" \" -f2);
-        do umount $m; done; cgset --threads $G --pid $(cat tid)'";
-    scene.sh(script).env("G", scene.name()).assert().success();
-    let cgroups = |path: String| std::fs::read_to_string(path).unwrap();
-    let thread = cgroups(format!("/proc/{0}/task/{1}/cgroup", child.id(), tid()));
-    let process = cgroups(format!("/proc/{}/cgroup", child.id()));
-    assert!(thread.contains(&format!("pids:/{}\n", scene.name())), "{thread}");
-    assert!(!process.contains(scene.name()), "{process}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+        do umount $m; done; cgset --threads $G --pid $T'";
+    scene.sh(script).env("G", scene.name()).env("T", &tid).assert().success();
+    let cgroups = |task: &str| std::fs::read_to_string(format!("/proc/self/task/{task}/cgroup")).unwrap();
+    assert!(cgroups(&tid).contains(&format!("pids:/{}\n", scene.name())), "{}", cgroups(&tid));
+    assert!(!cgroups(&std::process::id().to_string()).contains(scene.name()), "the other threads stay");
+    drop(end);
+    thread.join().unwrap();
     scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
     scene.assert_nothing_left();
 }

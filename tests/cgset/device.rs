@@ -43,6 +43,8 @@ fn new_rules_take_the_place_of_old_ones() {
     assert_eq!(usable(&scene), "null");
     set(&["--device", "c 1:5 r", "--device", "c 1:7"]);
     assert_eq!(usable(&scene), "zero full");
+    set(&["--device", "c 1:3 r", "--device", "c 1:3 w", "--device", "c 1:3 r"]);
+    assert_eq!(usable(&scene), "null");
     set(&["--device", "c 1:* r"]);
     assert_eq!(usable(&scene), "null zero full");
     set(&["--device-default", "deny"]);

@@ -185,16 +185,11 @@ fn a_limit_below_what_is_in_use_is_told_on_v1() {
     }
     let scene = Scene::new();
     scene.tool("cgset").args([scene.name(), "memory.max=64M", "memory.swap.max=0"]).assert().success();
-    let file = scene.file("held", "");
-    let script = format!(
-        "exec python3 -c 'b=bytearray(32<<20); open(\"{}\",\"w\").write(\"x\"); import time; time.sleep(60)'",
-        file.display()
-    );
-    let mut child = scene
-        .std_sh(&format!("exec cgset {} -- sh -c '{}'", scene.name(), script.replace('\'', "'\\''")))
-        .spawn()
-        .unwrap();
-    crate::eventually("the memory is held", || fs::read_to_string(&file).unwrap() == "x");
+    // dd holds what it cannot hand on.
+    let script = "exec cgset $G -- sh -c 'dd if=/dev/zero bs=32M count=1 | sleep 60'";
+    let mut child = scene.std_sh(script).env("G", scene.name()).spawn().unwrap();
+    let used = || control(&scene, "memory", "", "memory.usage_in_bytes").parse::<u64>().unwrap();
+    crate::eventually("the memory is held", || used() > 32 << 20);
     let run = scene.tool("cgset").args([scene.name(), "memory.max=1M"]).assert().code(125);
     assert!(stderr(&run).contains("hint: more is in use"), "{}", stderr(&run));
     assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), (64 << 20).to_string());
@@ -262,7 +257,6 @@ fn a_group_may_be_deep_but_not_deeper_than_its_top_allows() {
     let scene = Scene::new();
     let deep = [scene.name(), &"d/".repeat(100)].join("/");
     scene.tool("cgset").args(["--rm", &deep, "--", "true"]).assert().success();
-    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
     scene.assert_nothing_left();
     scene.tool("cgset").args([scene.name(), "cgroup.max.depth=1"]).assert().success();
     fails(
@@ -271,6 +265,44 @@ fn a_group_may_be_deep_but_not_deeper_than_its_top_allows() {
         "cgroup.max.depth or cgroup.max.descendants is reached",
     );
     assert!(!directory(&scene, "cgroup").join("a").exists());
+    scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn whichever_step_fails_everything_is_taken_back() {
+    if !needs(&[Need::Root, Need::Cgroup, Need::Program("strace")]) {
+        return;
+    }
+    let scene = Scene::new();
+    let outer = scene.tool("cgset").args([scene.name(), "pids.max=7"]).assert().success();
+    drop(outer);
+    let state = || {
+        let groups = scene.tool("cgset").args([scene.name(), "--list"]).assert().success();
+        let settings = scene.tool("cgset").args([scene.name(), "--get"]).assert().success();
+        (groups.get_output().stdout.clone(), settings.get_output().stdout.clone())
+    };
+    let before = state();
+    for call in ["mkdir", "write"] {
+        let mut failures = 0;
+        for when in 1.. {
+            let inject = format!("--inject={call}:error=EIO:when={when}");
+            let script = "exec strace -qq -o /dev/null $I cgset $G/a/b memory.max=64M pids.max=5 --device /dev/null -- true";
+            let run = scene.sh(script).env("G", scene.name()).env("I", &inject).assert();
+            match run.get_output().status.code() {
+                Some(125) => failures += 1,
+                Some(0) => break,
+                other => panic!("{inject}: {other:?}: {}", stderr(&run)),
+            }
+            assert_eq!(state(), before, "{inject}");
+        }
+        assert!(failures > 1, "{call}");
+        scene
+            .tool("cgset")
+            .args([&format!("{}/a", scene.name()), "--delete", "--recursive"])
+            .assert()
+            .success();
+    }
     scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
     scene.assert_nothing_left();
 }

@@ -31,7 +31,6 @@ fn the_command_runs_inside_the_group_in_every_hierarchy() {
     for line in stdout(&run).lines().filter(|line| !line.contains("name=")) {
         assert!(line.ends_with(&wanted), "{line}");
     }
-    scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
     scene.assert_nothing_left();
 }
 
@@ -187,7 +186,6 @@ fn any_name_that_the_kernel_allows_is_a_group() {
             .assert()
             .success();
     }
-    scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
     scene.assert_nothing_left();
 }
 

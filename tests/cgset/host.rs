@@ -105,3 +105,46 @@ fn in_a_cgroup_namespace_with_its_own_mounts_the_top_is_the_namespaces() {
     scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
     scene.assert_nothing_left();
 }
+
+#[test]
+fn in_a_cgroup_namespace_with_the_hosts_mounts_its_own_group_is_still_found() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "cgset $G/outer -- unshare --cgroup sh -ec '
+        cgset ./inner -- grep -v name= /proc/self/cgroup
+        cgset ./failing -- /no/such || test $? = 127
+        cgset $G/outer --kill || test $? = 125'";
+    let run = scene.sh(script).env("G", scene.name()).assert().success();
+    assert!(stdout(&run).lines().all(|line| line.ends_with(":/inner")), "{}", stdout(&run));
+    assert!(stderr(&run).contains("cgset itself is in it"), "{}", stderr(&run));
+    let list = scene.tool("cgset").args([scene.name(), "--list"]).assert().success();
+    assert_eq!(stdout(&list), format!("{0}\n{0}/outer\n{0}/outer/inner\n", scene.name()));
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn with_cgroup_v1_alone_everything_is_done_there() {
+    if !needs(&[Need::Root, Need::CgroupV1]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = r#"for m in $(grep " cgroup2 " /proc/self/mounts | cut -d" " -f2); do umount $m; done
+        echo {} | cgset --from - $G memory.max=64M pids.max=30 cpu.max=1
+        cgset $G -- sh -c "i=0; while :; do echo >>count; done" & spinner=$!
+        until test -s count; do sleep 0.01; done
+        cgset $G --freeze; a=$(wc -c <count); sleep 0.2; b=$(wc -c <count); test $a = $b
+        cgset $G --get cgroup.freeze pids.max
+        cgset $G --thaw; until test $(wc -c <count) -gt $b; do sleep 0.01; done
+        cgset $G --stat >/dev/null
+        cgset $G --freeze; cgset $G --kill --delete; wait $spinner || echo $?
+        cgset --rm $G/a/b -- sh -c "sleep 60 >&- 2>&- & exit 5" || echo $?"#;
+    scene.file("script", script);
+    let line = "unshare --mount --propagation private sh -e script";
+    let run = scene.sh(line).env("G", scene.name()).assert().success();
+    let record = format!(r#"{{"cgroup":{{"path":"{}","version":"v1"}}}}"#, scene.name());
+    assert_eq!(stdout(&run), format!("{record}\ncgroup.freeze=1\npids.max=30\n137\n5\n"));
+    scene.assert_nothing_left();
+}

@@ -61,8 +61,16 @@ impl Policy {
                 "--device allows what --device-default denies: it makes no sense beside 'allow'",
             ));
         }
-        let rules = rules.iter().map(|rule| Rule::parse(rule)).collect::<Result<_>>()?;
-        Ok(Some(Self { default: default.unwrap_or(Access::Deny), rules }))
+        let mut merged: Vec<Rule> = Vec::new();
+        for rule in rules {
+            let rule = Rule::parse(rule)?;
+            // As v1 does: 'r' and 'w' for one device are 'rw' together.
+            match merged.iter_mut().find(|have| have.names_the_same(&rule)) {
+                Some(have) => have.access |= rule.access,
+                None => merged.push(rule),
+            }
+        }
+        Ok(Some(Self { default: default.unwrap_or(Access::Deny), rules: merged }))
     }
 
     /// The program: each rule skips to the next where it does not fit, else allows; the end is the default.
@@ -130,6 +138,11 @@ impl Rule {
         };
         let device = metadata.rdev();
         Ok(Self { kind, major: Some(major(device) as u32), minor: Some(minor(device) as u32), access })
+    }
+
+    /// Whether it is about the same devices.
+    fn names_the_same(&self, other: &Self) -> bool {
+        (self.kind, self.major, self.minor) == (other.kind, other.major, other.minor)
     }
 
     /// As v1's files take and show it. `a` there means all access; less is written for each type.
@@ -287,10 +300,17 @@ pub mod tests {
 
     #[test]
     fn the_second_rule_is_tried_where_the_first_does_not_fit() {
-        let policy = policy(&["c 1:3 r", "c 1:3 w", "c 1:5 rw"]);
+        let policy = policy(&["c 1:* r", "c 1:3 w", "c 1:5 rw"]);
         assert!(allows(&policy, CHAR, 1, 3, WRITE));
         assert!(allows(&policy, CHAR, 1, 5, READ | WRITE));
         assert!(!allows(&policy, CHAR, 1, 3, READ | WRITE), "no one rule allows both");
+    }
+
+    #[test]
+    fn rules_for_one_device_add_up() {
+        let policy = policy(&["c 1:3 r", "c 1:3 w"]);
+        assert!(allows(&policy, CHAR, 1, 3, READ | WRITE));
+        assert!(!allows(&policy, CHAR, 1, 3, MKNOD));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use nix::unistd::mkdir;
 use crate::changes::Changes;
 use crate::file;
 use crate::hierarchy::{Hierarchy, Host, Version, words};
+use crate::members;
 
 /// Which group is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum Name {
 }
 
 /// A group on a host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Group<'h> {
     /// As it was named, for messages.
     pub name: PathBuf,
@@ -34,7 +35,7 @@ pub struct Group<'h> {
 }
 
 /// The group's directory in one hierarchy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Place<'h> {
     /// The hierarchy.
     pub hierarchy: &'h Hierarchy,
@@ -66,7 +67,7 @@ impl Name {
     fn within(&self, hierarchy: &Hierarchy) -> Option<PathBuf> {
         match self {
             Self::FromTop(path) => Some(path.clone()),
-            Self::FromOwn(path) => hierarchy.own.as_ref().map(|own| own.join(path)),
+            Self::FromOwn(path) => own(hierarchy).map(|own| own.join(path)),
         }
     }
 
@@ -217,7 +218,7 @@ impl<'h> Group<'h> {
             return Err(Error::new(act, &self.name, why));
         }
         let holds_us =
-            |place: &Place<'_>| place.hierarchy.own.as_ref().is_some_and(|own| own.starts_with(&place.path));
+            |place: &Place<'_>| own(place.hierarchy).is_some_and(|own| own.starts_with(&place.path));
         if self.places.iter().any(holds_us) {
             return Err(Error::new(act, &self.name, "cgset itself is in it")
                 .hint("run it from another group, or name a child of this one"));
@@ -229,6 +230,17 @@ impl<'h> Group<'h> {
     pub fn is_top(&self) -> bool {
         self.places.iter().any(|place| place.path.as_os_str().is_empty())
     }
+}
+
+/// The caller's own cgroup, below the hierarchy's top. Where the cgroup namespace's top is somewhere below
+/// that of the mount, /proc does not say where, but the control files know who is in which group.
+pub fn own(hierarchy: &Hierarchy) -> Option<PathBuf> {
+    hierarchy.own.clone().or_else(|| {
+        let we = i32::try_from(std::process::id()).ok()?;
+        let holds_us = |directory: &PathBuf| members::pids(directory).is_ok_and(|pids| pids.contains(&we));
+        let directory = members::subtree(&hierarchy.top).into_iter().find(holds_us)?;
+        directory.strip_prefix(&hierarchy.top).ok().map(Path::to_owned)
+    })
 }
 
 /// Makes one directory, unless it is there.

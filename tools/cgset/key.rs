@@ -31,6 +31,19 @@ impl Setting {
         Ok(Self { key: key.to_owned(), value })
     }
 
+    /// Its turn among others of one command line: what others need is set before them.
+    pub fn turn(&self) -> u8 {
+        match (self.key.as_str(), &self.value) {
+            // A threaded group has other rules for all that follows.
+            ("cgroup.type", _) => 0,
+            // v1 limits the sum: memory may be unlimited only once swap is, and swap limited only once memory is.
+            ("memory.swap.max", Value::Limit(None)) => 1,
+            ("memory.swap.max" | "cpu.max.burst", _) => 3,
+            ("cgroup.freeze", _) => 4,
+            _ => 2,
+        }
+    }
+
     /// The hierarchy that it is set in, and its controller there. An error where this host cannot do it.
     pub fn home<'h>(&self, host: &'h Host) -> Result<(&'h Hierarchy, &str)> {
         home(host, &self.key)

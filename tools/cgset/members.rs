@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::changes::Changes;
 use crate::file;
-use crate::group::Group;
+use crate::group::{Group, own};
 use crate::hierarchy::{Membership, Version, membership};
 
 /// Whether whole processes move or single threads.
@@ -58,6 +58,10 @@ fn move_in(
 ) -> Result<bool> {
     for place in &group.places {
         let file = place.file(unit.file(place.hierarchy.version));
+        let back = place.hierarchy.place_of(old).or_else(|| match who {
+            "0" => own(place.hierarchy).map(|own| place.hierarchy.top.join(own)),
+            _ => None,
+        });
         trace::step(format_args!("write {who:?} to {}", common::error::printable(&file)));
         match file::put(&file, who) {
             Ok(()) => {}
@@ -71,7 +75,7 @@ fn move_in(
                 return Err(Error::new(step, object, errno).or_hint(hint_for_moving(errno)));
             }
         }
-        if let Some(back) = place.hierarchy.place_of(old) {
+        if let Some(back) = back {
             let (back, who) = (back.join(unit.file(place.hierarchy.version)), who.to_owned());
             changes.made(move || file::put_back(&back, &who));
         }

@@ -40,7 +40,7 @@ pub struct Set {
 pub struct Wanted {
     /// Which.
     pub group: Name,
-    /// In the order in which they were given.
+    /// In the order in which they can be set.
     pub settings: Vec<Setting>,
     /// Which devices its processes may use.
     pub devices: Option<Policy>,
@@ -110,7 +110,7 @@ impl Plan {
         if !controls && !shows {
             let wanted = Wanted {
                 group: group(operands.next())?,
-                settings: operands.map(setting).collect::<Result<_>>()?,
+                settings: settings(operands)?,
                 devices: Policy::parse(&device, device_default)?,
                 owner: owner.as_deref().map(Owner::parse).transpose()?,
             };
@@ -190,6 +190,13 @@ fn group_of(record: &Record) -> Result<Name> {
             .hint("'cgset --from' writes it; a container without one is stopped by killing its pid")
     })?;
     Ok(Name::FromTop(cgroup.path))
+}
+
+/// In the order in which they can be set.
+fn settings(operands: impl Iterator<Item = OsString>) -> Result<Vec<Setting>> {
+    let mut settings = operands.map(setting).collect::<Result<Vec<_>>>()?;
+    settings.sort_by_key(Setting::turn);
+    Ok(settings)
 }
 
 fn setting(operand: OsString) -> Result<Setting> {

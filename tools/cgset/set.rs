@@ -22,16 +22,17 @@ pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
     let Set { wanted, who, unit } = plan;
     match who {
         Who::Container(record) => stage(host, &wanted, record),
-        Who::Caller(None) => done(prepare(host, &wanted)?.1),
+        Who::Caller(None) => done(prepare(host, &wanted, Order::LimitFirst)?.1),
         Who::Caller(Some(chain)) => {
-            let _early = step_aside(host, &wanted, unit)?;
-            let (group, mut changes) = prepare(host, &wanted)?;
+            let from_own = matches!(wanted.group, Name::FromOwn(_)) && unit == Unit::Processes;
+            let order = if from_own { Order::JoinFirst } else { Order::LimitFirst };
+            let (group, mut changes) = prepare(host, &wanted, order)?;
             members::join(&group, unit, &mut changes)?;
             Err(chain.exec()) // where it fails, the changes are taken back
         }
         Who::Pids(pids, chain) => {
             pids.iter().try_for_each(|pid| must_run(*pid, unit))?;
-            let (group, mut changes) = prepare(host, &wanted)?;
+            let (group, mut changes) = prepare(host, &wanted, Order::LimitFirst)?;
             for pid in pids {
                 move_in(&group, pid, unit, &mut changes)?;
             }
@@ -44,8 +45,18 @@ pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
     }
 }
 
+/// When cgset moves in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Once the limits are in force.
+    LimitFirst,
+    /// Before: cgroup v2 enables no controllers for the children of a group that has processes. Where that
+    /// group is cgset's own, and cgset alone in it, all is well once cgset has moved to `./GROUP`.
+    JoinFirst,
+}
+
 /// The group as it was asked for, and the way back.
-fn prepare<'h>(host: &'h Host, wanted: &Wanted) -> Result<(Group<'h>, Changes)> {
+fn prepare<'h>(host: &'h Host, wanted: &Wanted, order: Order) -> Result<(Group<'h>, Changes)> {
     let Wanted { group, settings, devices, owner } = wanted;
     let mut group = Group::named(host, group)?;
     if group.is_top() && (!settings.is_empty() || devices.is_some() || owner.is_some()) {
@@ -58,6 +69,11 @@ fn prepare<'h>(host: &'h Host, wanted: &Wanted) -> Result<(Group<'h>, Changes)> 
     }
     let controllers: Vec<_> = homes.into_iter().map(|(_, controller)| controller).collect();
     let mut changes = Changes::default();
+    if order == Order::JoinFirst {
+        let mut early = group.clone();
+        early.create(&[], &mut changes)?;
+        members::join(&early, Unit::Processes, &mut changes)?;
+    }
     group.create(&controllers, &mut changes)?;
     apply::all(host, &group, settings, &mut changes)?;
     group.check_usable()?;
@@ -68,18 +84,6 @@ fn prepare<'h>(host: &'h Host, wanted: &Wanted) -> Result<(Group<'h>, Changes)> 
         owner::give(&group, *owner, &mut changes)?;
     }
     Ok((group, changes))
-}
-
-/// cgroup v2 enables no controllers for the children of a group that has processes. Where that
-/// group is cgset's own, and cgset alone in it, all is well once cgset has moved to `./GROUP`.
-fn step_aside(host: &Host, wanted: &Wanted, unit: Unit) -> Result<Changes> {
-    let mut changes = Changes::default();
-    if matches!(wanted.group, Name::FromOwn(_)) && unit == Unit::Processes {
-        let mut group = Group::named(host, &wanted.group)?;
-        group.create(&[], &mut changes)?;
-        members::join(&group, unit, &mut changes)?;
-    }
-    Ok(changes)
 }
 
 fn done(changes: Changes) -> Result<ExitCode> {
@@ -108,7 +112,7 @@ fn move_in(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes) -> Re
 
 /// `--rm`: COMMAND is a child, and nothing of the group outlives it.
 fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result<ExitCode> {
-    let (group, changes) = prepare(host, wanted)?;
+    let (group, changes) = prepare(host, wanted, Order::LimitFirst)?;
     let options = supervise::Options { death_signal: Some(Signal::SIGKILL), ..Default::default() };
     let ended = supervise::run(&options, |_| {
         let mut moved = Changes::default();
@@ -119,9 +123,9 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
         drop(changes); // COMMAND never ran: as if nothing had been
         return Ok(ExitCode::from(status));
     }
-    changes.keep();
     end::kill_all(&group)?;
     end::remove(&group, true)?;
+    drop(changes); // what was made for it goes too: parent groups, controllers enabled for them
     Ok(ExitCode::from(ended.status()))
 }
 
@@ -129,7 +133,7 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
 fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     let container = record.process_if_any()?;
     let mut limited = || -> Result<Changes> {
-        let (group, mut changes) = prepare(host, wanted)?;
+        let (group, mut changes) = prepare(host, wanted, Order::LimitFirst)?;
         if group.is_top() {
             return Err(Error::new("move a container", &group.name, "the top of a hierarchy limits nothing"));
         }
