@@ -81,8 +81,7 @@ impl NamespaceKind {
 
     /// The inode number that names the namespace of this kind that `who` (a PID or `self`) is in.
     pub fn id_of(self, who: impl ToString) -> Result<u64> {
-        let path = self.file_of(who);
-        Ok(std::fs::metadata(&path).during("look at the namespace", &path)?.ino())
+        inode(&self.file_of(who))
     }
 
     /// The inode number of the namespace that the *children* of `who` are made in. It differs
@@ -91,7 +90,7 @@ impl NamespaceKind {
         match self {
             Self::Pid | Self::Time => {
                 let path = self.file_of(who).with_file_name(format!("{}_for_children", self.name()));
-                Ok(std::fs::metadata(&path).during("look at the namespace", &path)?.ino())
+                inode(&path)
             }
             _ => self.id_of(who),
         }
@@ -99,6 +98,18 @@ impl NamespaceKind {
 
     fn file_of(self, who: impl ToString) -> PathBuf {
         Path::new("/proc").join(who.to_string()).join("ns").join(self.name())
+    }
+}
+
+fn inode(path: &Path) -> Result<u64> {
+    match std::fs::metadata(path).during("look at the namespace", path) {
+        Ok(metadata) => Ok(metadata.ino()),
+        Err(error) => {
+            // ptrace(2), "Ptrace access mode checking".
+            let hint = (error.errno() == Some(Errno::EACCES))
+                .then_some("looking into another user's process takes CAP_SYS_PTRACE: be its owner or root");
+            Err(error.or_hint(hint))
+        }
     }
 }
 

@@ -23,8 +23,8 @@ impl Process {
         let object = format!("process {pid}");
         let pidfd = sys::pidfd::open(Pid::from_raw(pid)).map_err(|errno| {
             Error::new("open a pidfd", &object, errno).or_hint(match errno {
-                // pidfd_open(2): EINVAL for a thread that does not lead its group, or a PID below 1.
-                Errno::EINVAL => Some("a PID is a positive number, and not that of a thread"),
+                // pidfd_open(2): for a thread that does not lead its group (newer kernels: ENOENT), or a PID below 1.
+                Errno::EINVAL | Errno::ENOENT => Some("a PID is a positive number, and not that of a thread"),
                 _ => None,
             })
         })?;

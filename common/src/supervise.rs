@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, getpid, pipe2, read, write};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise};
+use nix::unistd::{Pid, getpid, getsid, pipe2, read, write};
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::clone::Fork;
+use crate::sys::signalfd::{Arrived, Mask, Queue};
 use crate::{app, exit, sys, trace};
 
 /// How the child is made and watched.
@@ -128,18 +128,15 @@ fn die_with_parent(signal: Signal, parent_lives: &OwnedFd) -> Result<()> {
 
 /// All signals blocked and readable, and what was in force before.
 struct Signals {
-    queue: SignalFd,
-    old_mask: SigSet,
+    queue: Queue,
+    old_mask: Mask,
     old_sigchld: SigAction,
 }
 
 impl Signals {
     fn block() -> Result<Self> {
-        let mut old_mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut old_mask))
-            .during("block", "signals")?;
-        let queue = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .during("open a signalfd", "signals")?;
+        let old_mask = Mask::ALL.block_only().during("block", "signals")?;
+        let queue = Queue::open(Mask::ALL).during("open a signalfd", "signals")?;
         // Where SIGCHLD is ignored, children leave no status behind (wait(2)).
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         let old_sigchld = sys::signal::set_action(Signal::SIGCHLD, &default).during("reset", "SIGCHLD")?;
@@ -148,8 +145,16 @@ impl Signals {
 
     fn restore(&self) -> Result<()> {
         sys::signal::set_action(Signal::SIGCHLD, &self.old_sigchld).during("restore", "SIGCHLD")?;
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None).during("restore", "signal mask")
+        self.old_mask.block_only().during("restore", "signal mask").map(|_all| ())
     }
+}
+
+/// The terminal sends to the whole foreground group, the child included: a second signal from us
+/// would be one too many. But of a terminal that hangs up only the leader of the session hears.
+fn is_for_the_child(arrived: Arrived) -> bool {
+    let from_a_process = arrived.code <= 0;
+    let hung_up = arrived.signal == libc::SIGHUP && getsid(None) == Ok(getpid());
+    from_a_process || hung_up
 }
 
 /// A child being watched.
@@ -169,7 +174,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Its stops stop us, and our signals are its signals, until it ends.
-    fn until_it_ends(mut self, queue: &SignalFd) -> Result<Ended> {
+    fn until_it_ends(mut self, queue: &Queue) -> Result<Ended> {
         loop {
             if let Some(status) = self.reap()? {
                 while self.line.is_some() && self.listen()? {}
@@ -177,12 +182,9 @@ impl<'a> Watch<'a> {
             }
             self.await_news(queue)?;
             self.listen()?;
-            while let Ok(Some(signal)) = queue.read_signal() {
-                // The terminal and the kernel send to the whole foreground group, the child
-                // included; a second one from us would be one too many.
-                let from_a_process = signal.ssi_code <= 0;
-                if from_a_process && signal.ssi_signo != libc::SIGCHLD as u32 {
-                    self.forward(signal.ssi_signo as i32);
+            while let Some(arrived) = queue.next() {
+                if is_for_the_child(arrived) {
+                    self.forward(arrived.signal);
                 }
             }
         }
@@ -217,7 +219,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for a signal or a word from the child.
-    fn await_news(&self, queue: &SignalFd) -> Result<()> {
+    fn await_news(&self, queue: &Queue) -> Result<()> {
         let sources = [Some(queue.as_fd()), self.line.as_ref().map(OwnedFd::as_fd)];
         let mut sources: Vec<_> =
             sources.into_iter().flatten().map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sched::setns;
 use nix::unistd::{Gid, Uid, chdir, chroot, fchdir, getcwd, setgid, setgroups, setuid};
 
-use crate::plan::{Directory, Entry, NamespaceFile};
+use crate::plan::{Become, Directory, Entry, NamespaceFile};
 
 /// Enters all that the plan names, and becomes whom it names.
 pub(crate) fn enter(target: &Process, entry: &Entry) -> Result<()> {
@@ -89,20 +89,30 @@ fn root_and_directory(entry: &Entry) -> Result<()> {
 }
 
 fn credentials(entry: &Entry) -> Result<()> {
-    if let Some(gid) = entry.gid {
-        trace::step(format_args!("leave all supplementary groups, become group {gid}"));
+    if entry.gid != Become::Unchanged {
         leave_groups()?;
-        setgid(Gid::from_raw(gid)).during("become the group", gid.to_string()).map_err(unmapped)?;
     }
-    if let Some(uid) = entry.uid {
-        trace::step(format_args!("become user {uid}"));
-        setuid(Uid::from_raw(uid)).during("become the user", uid.to_string()).map_err(unmapped)?;
+    take("group", entry.gid, |id| setgid(Gid::from_raw(id)))?;
+    take("user", entry.uid, |id| setuid(Uid::from_raw(id)))
+}
+
+fn take(what: &str, whom: Become, set: impl FnOnce(u32) -> nix::Result<()>) -> Result<()> {
+    let (id, default) = match whom {
+        Become::Unchanged => return Ok(()),
+        Become::RootIfMapped => (0, true),
+        Become::Id(id) => (id, false),
+    };
+    trace::step(format_args!("become {what} {id}"));
+    match set(id) {
+        // Nobody asked for it by number, and who we are stays true.
+        Err(Errno::EINVAL) if default => Ok(()),
+        result => result.during(format!("become the {what}"), id.to_string()).map_err(unmapped),
     }
-    Ok(())
 }
 
 /// A user namespace with an unprivileged group map denies setgroups(2) for good.
 fn leave_groups() -> Result<()> {
+    trace::step("leave all supplementary groups");
     match setgroups(&[]) {
         Err(Errno::EPERM) => Ok(()),
         result => result.during("leave the supplementary groups", "setgroups"),

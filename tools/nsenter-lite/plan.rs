@@ -43,10 +43,21 @@ pub(crate) struct Entry {
     pub directory: Directory,
     pub cgroup: Option<Entrance>,
     pub environment: Option<Vec<CString>>,
-    pub uid: Option<u32>,
-    pub gid: Option<u32>,
+    pub uid: Become,
+    pub gid: Become,
     pub fork: bool,
     pub chain: Chain,
+}
+
+/// Which id to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Become {
+    /// The caller's own, whatever it means inside.
+    Unchanged,
+    /// That of root, in a user namespace that maps it.
+    RootIfMapped,
+    /// This one.
+    Id(u32),
 }
 
 /// A namespace pinned to a file, or any /proc/PID/ns file.
@@ -124,8 +135,9 @@ impl Entry {
         let proc = |what: &str| Path::new("/proc").join(target.pid().to_string()).join(what);
         let enters_user =
             kinds.contains(&NamespaceKind::User) || files.iter().any(|file| file.kind == NamespaceKind::User);
-        // As root of the user namespace: the caller's own id may mean nothing there.
-        let by_default = (enters_user && !preserve_credentials).then_some(0);
+        // The caller's own id may mean nothing in another user namespace.
+        let by_default =
+            if enters_user && !preserve_credentials { Become::RootIfMapped } else { Become::Unchanged };
         let enters_pid =
             kinds.contains(&NamespaceKind::Pid) || files.iter().any(|file| file.kind == NamespaceKind::Pid);
         let root_record = record.and_then(Record::root).filter(|_| !privileged || everything);
@@ -147,8 +159,8 @@ impl Entry {
             },
             cgroup: (join_cgroup || everything).then(|| Entrance::to_that_of(target.pid())).transpose()?,
             environment: env.then(|| read_environment(&proc("environ"))).transpose()?,
-            uid: setuid.or(by_default),
-            gid: setgid.or(by_default),
+            uid: setuid.map_or(by_default, Become::Id),
+            gid: setgid.map_or(by_default, Become::Id),
             fork: enters_pid && !no_fork,
             kinds,
             files,

@@ -75,8 +75,8 @@ pub(crate) struct NamespaceArgs {
     /// All but user and time
     #[arg(short, long)]
     pub all: bool,
-    /// How mounts pass between the old mount namespace and the new
-    #[arg(long, value_name = "MODE", default_value = "private")]
+    /// How mounts pass to and fro: private, slave, shared, unchanged
+    #[arg(long, value_name = "MODE", default_value = "private", hide_possible_values = true)]
     pub propagation: Propagation,
 }
 

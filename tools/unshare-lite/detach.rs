@@ -13,7 +13,7 @@ use common::record::Record;
 use common::supervise;
 use common::sys::clone::Fork;
 use common::sys::exec::{close_all_but, exit_now};
-use common::sys::wait;
+use common::sys::{memory, wait};
 use common::undo::Undo;
 use common::{During as _, Error, Result, trace};
 use nix::fcntl::OFlag;
@@ -102,6 +102,9 @@ fn let_go_of_the_caller(ready: &OwnedFd) -> Result<()> {
 fn idle() {
     let signals = SigSet::all();
     loop {
+        // Little will run again of what has brought us here. Where it stays, nothing is lost.
+        let _ = memory::let_go_of_stack();
+        let _ = memory::let_go_of_code();
         match signals.wait() {
             Ok(Signal::SIGTERM | Signal::SIGINT) => return,
             _ => while let Ok(Some(_)) = wait::poll(Pid::from_raw(-1)) {},

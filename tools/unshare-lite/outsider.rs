@@ -23,6 +23,8 @@ pub(crate) struct Outsider {
     /// `None` once there is nothing more to say.
     words: Option<File>,
     answers: File,
+    /// Whether the answers are for this process: after a fork, one of the two must not read them.
+    listens: bool,
 }
 
 const ACT: u8 = b'a';
@@ -38,7 +40,7 @@ impl Outsider {
         match fork().during("fork", "helper")? {
             Fork::Parent(child) => {
                 wait::wait(child).during("wait for", "helper")?;
-                Ok(Self { words: Some(words), answers })
+                Ok(Self { words: Some(words), answers, listens: true })
             }
             Fork::Child => {
                 drop((words, answers));
@@ -74,6 +76,16 @@ impl Outsider {
         let _ = self.answers.read(&mut [0]);
     }
 
+    /// Before a fork: the child will speak with the helper, and we only let go of the line.
+    pub(crate) fn leave_to_the_child(&mut self) {
+        self.listens = false;
+    }
+
+    /// After the fork, in the child.
+    pub(crate) fn take_over(&mut self) {
+        self.listens = true;
+    }
+
     fn tell(&mut self, word: u8) -> std::io::Result<()> {
         self.words.as_mut().map_or(Ok(()), |words| words.write_all(&[word]))
     }
@@ -90,7 +102,9 @@ impl Drop for Outsider {
     /// Without a KEEP the helper takes its work back when nobody can speak to it any more; we see it done.
     fn drop(&mut self) {
         self.words = None;
-        let _ = self.answers.read(&mut [0]);
+        if self.listens {
+            let _ = self.answers.read(&mut [0]);
+        }
     }
 }
 
@@ -107,7 +121,9 @@ fn serve<Guard>(mut hears: File, mut says: File, task: impl FnOnce() -> Result<G
     // Above all the ends of other helpers' pipes: they would not see their line close.
     let _ = close_all_but(&[hears.as_fd(), says.as_fd()]);
     if next(&mut hears) == Some(ACT) {
-        match task() {
+        let done = task();
+        release_standard_error();
+        match done {
             Ok(guard) => {
                 let _ = says.write_all(&[DONE]);
                 if is_kept(&mut hears) { std::mem::forget(guard) } else { drop(guard) }
@@ -134,11 +150,21 @@ fn is_kept(hears: &mut File) -> bool {
 
 /// Who reads our standard output must not wait for the helper's end.
 fn release_standard_streams() {
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from) {
+    if let Ok(null) = null() {
         let _ = nix::unistd::dup2_stdin(&null);
         let _ = nix::unistd::dup2_stdout(&null);
+    }
+}
+
+/// It is kept until the task has reported its steps.
+fn release_standard_error() {
+    if let Ok(null) = null() {
         let _ = nix::unistd::dup2_stderr(&null);
     }
+}
+
+fn null() -> std::io::Result<OwnedFd> {
+    File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from)
 }
 
 fn next(hears: &mut File) -> Option<u8> {

@@ -37,7 +37,7 @@ fn user_refused() -> String {
     if reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         return "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile with 'userns,'".into();
     }
-    "a security module, a seccomp filter, or ids that are not mapped in the caller's own user namespace forbid it".into()
+    "a security module, a seccomp filter, a chroot, or ids that are not mapped in the caller's own user namespace forbid it".into()
 }
 
 fn limit_reached(kinds: &[NamespaceKind]) -> String {

@@ -87,7 +87,11 @@ pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
     let own_cgroup_namespace = plan.is_for_the_child(NamespaceKind::Cgroup);
     let Plan { inside: furniture, ending, record, cgroup, kinds, .. } = plan;
     let into_cgroup = cgroup.as_ref().and_then(Entrance::v2_directory);
+    if matches!(ending, Ending::Fork { .. } | Ending::Detach) {
+        outside.each(Outsider::leave_to_the_child);
+    }
     let begin = |outside: &mut Outside| {
+        outside.each(Outsider::take_over);
         cgroup.as_ref().map_or(Ok(()), Entrance::enter_v1)?;
         if own_cgroup_namespace {
             unshare_kinds(&[NamespaceKind::Cgroup])?; // its root is the cgroup that we are in by now
@@ -107,8 +111,12 @@ pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
                 if !init {
                     return Err(become_command(&furniture, &mut outside, &chain));
                 }
+                outside.each(Outsider::leave_to_the_child);
                 let options = Options { init_for: Some(parent), ..Options::default() };
-                supervise::run(&options, move |_| Err(become_command(&furniture, &mut outside, &chain)))
+                supervise::run(&options, move |_| {
+                    outside.each(Outsider::take_over);
+                    Err(become_command(&furniture, &mut outside, &chain))
+                })
             })?;
             Ok(ExitCode::from(ended.status()))
         }

@@ -1,0 +1,40 @@
+//! What a process that has little left to do need not keep in memory.
+
+use super::check;
+
+unsafe extern "C" {
+    // Symbols that the linker puts at the beginning of the program and at the end of its code (end(3)).
+    static __executable_start: u8;
+    static etext: u8;
+}
+
+/// Where pages are larger the calls fail with EINVAL, and nothing is lost.
+const PAGE: usize = 4096;
+
+/// madvise(2) with MADV_DONTNEED on this program's own code: what runs is read again from its
+/// file, and what only ran before is not kept.
+pub fn let_go_of_code() -> nix::Result<()> {
+    let start = (&raw const __executable_start).addr().next_multiple_of(PAGE);
+    let end = (&raw const etext).addr() / PAGE * PAGE;
+    let at = (&raw const __executable_start).with_addr(start).cast_mut();
+    // SAFETY: these pages are mapped privately from the program's file and were never written to: a
+    // position-independent static program has its relocations behind the code. So the next access
+    // finds the same bytes.
+    check(unsafe { libc::madvise(at.cast(), end.saturating_sub(start), libc::MADV_DONTNEED) }.into())?;
+    Ok(())
+}
+
+/// The same on what calls that have returned left on the stack.
+pub fn let_go_of_stack() -> nix::Result<()> {
+    const MARGIN: usize = 4 * PAGE; // for the frames of this call
+    const DEEPEST: usize = 1 << 20;
+    let mark = 0_u8;
+    let end = ((&raw const mark).addr() - MARGIN) / PAGE * PAGE;
+    let at = (&raw const mark).with_addr(end - DEEPEST).cast_mut();
+    // SAFETY: below the frames of the functions that run nothing is alive, and the pages read as zero
+    // when the stack grows into them again.
+    match check(unsafe { libc::madvise(at.cast(), DEEPEST, libc::MADV_DONTNEED) }.into()) {
+        Err(nix::errno::Errno::ENOMEM) => Ok(()), // the stack has not grown that deep
+        result => result.map(|_| ()),
+    }
+}

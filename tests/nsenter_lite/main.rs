@@ -1,0 +1,88 @@
+//! nsenter-lite(1), seen from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod entering;
+mod listing;
+mod single;
+mod targets;
+mod who;
+
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Scene;
+use common::scene::USER;
+
+/// A process to enter, which goes with its scene.
+struct Target {
+    child: Child,
+    /// The process inside, which `unshare-lite` may have forked.
+    pid: i32,
+}
+
+impl Target {
+    /// Runs a shell line in the scene; its last process, which must print a line and stay, is the target.
+    fn start(scene: &Scene, line: &str) -> Self {
+        Self::spawn(scene.std_sh(line))
+    }
+
+    /// The same for an ordinary user.
+    fn start_as_user(scene: &Scene, line: &str) -> Self {
+        if !nix::unistd::geteuid().is_root() {
+            return Self::start(scene, line);
+        }
+        let become_user =
+            format!("exec setpriv --reuid {USER} --regid {USER} --clear-groups sh -c \"$SCRIPT\"");
+        let mut command = scene.std_sh(&become_user);
+        command.env("SCRIPT", line);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: std::process::Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).expect("the target says that it is there");
+        let mut pid = child.id() as i32;
+        while let Some(inner) = children(pid).split_whitespace().next() {
+            pid = inner.parse().unwrap();
+        }
+        Self { child, pid }
+    }
+
+    /// What its link in /proc shows.
+    fn link(&self, name: &str) -> String {
+        std::fs::read_link(format!("/proc/{}/{name}", self.pid)).unwrap().to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a container's first process does: it says that it is there, and stays.
+const STAY: &str = "sh -c 'echo; exec sleep 60'";
+
+fn children(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+}
+
+/// The namespace of the tests, as readlink shows it.
+fn own_namespace(kind: &str) -> String {
+    let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+    link.to_str().unwrap().to_owned()
+}
+
+/// Waits until something holds, for a few seconds.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
