@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use caps::{CapSet, Capability};
+use caps::CapSet;
+pub use caps::Capability;
 use serde_json::Value;
 
 use crate::error::{Error, Result};

@@ -65,11 +65,22 @@ impl Chain {
     /// Becomes COMMAND; with `environment`, COMMAND gets that and is searched in its PATH.
     /// Returns only the error.
     pub fn exec_in(&self, environment: Option<&[CString]>) -> Error {
-        trace::step(format_args!("exec {}", self.shown()));
-        if let Err(error) = self.close_other_descriptors() {
-            return error;
+        match self.prepare() {
+            Ok(()) => self.exec_prepared(environment),
+            Err(error) => error,
         }
+    }
+
+    /// All of [`exec_in`](Self::exec_in) but the exec: what a seccomp filter may forbid.
+    pub fn prepare(&self) -> Result<()> {
+        self.close_other_descriptors()?;
         sys::startup::restore();
+        Ok(())
+    }
+
+    /// The exec alone, after [`prepare`](Self::prepare). Returns only the error.
+    pub fn exec_prepared(&self, environment: Option<&[CString]>) -> Error {
+        trace::step(format_args!("exec {}", self.shown()));
         let name = self.argv[0].as_bytes();
         let mut denied = None;
         for file in candidates(name, environment) {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::capability::CapabilitySet;
 use crate::error::{During as _, Error, Result};
+use crate::seccomp::Filter;
 use crate::trace;
 
 /// What a process gives up for good.
@@ -20,6 +21,8 @@ pub struct Credentials {
     pub capabilities: Option<Capabilities>,
     /// Key `no_new_privs`: no set-user-ID program gives it more.
     pub no_new_privs: bool,
+    /// Key `seccomp`: which system calls it may make.
+    pub seccomp: Option<Filter>,
 }
 
 /// A user and its groups, by number.
@@ -55,6 +58,9 @@ impl Credentials {
             keys.insert("capabilities".into(), value);
         }
         keys.insert("no_new_privs".into(), self.no_new_privs.into());
+        if let Some(filter) = &self.seccomp {
+            keys.insert("seccomp".into(), filter.to_json());
+        }
         keys
     }
 
@@ -65,16 +71,21 @@ impl Credentials {
             user: optional(keys, "user", ids)?,
             capabilities: optional(keys, "capabilities", capabilities)?,
             no_new_privs: no_new_privs.ok_or("no_new_privs")?,
+            seccomp: optional(keys, "seccomp", Filter::from_json)?,
         })
     }
 
     /// Imposes them on this process, in the only order in which each step may still be taken.
-    pub fn apply(&self) -> Result<()> {
+    /// `with_the_ids` is what the caller has to do as the new user but before a filter could
+    /// forbid it; after this, only exec.
+    pub fn apply(&self, with_the_ids: impl FnOnce() -> Result<()>) -> Result<()> {
         // A change of credentials clears it (prctl(2)), and COMMAND must die with its parent still.
         let death_signal = prctl::get_pdeathsig().during("read", "the parent death signal")?;
         if let Some(capabilities) = &self.capabilities {
             trace::step(format_args!("keep of the capabilities: {}", shown(capabilities.bounding)));
             capabilities.bounding.bound()?; // takes CAP_SETPCAP, so it is first
+        }
+        if self.capabilities.is_some() || self.seccomp_takes_privilege() {
             prctl::set_keepcaps(true).during("keep over the change of user", "capabilities")?;
         }
         if let Some(user) = &self.user {
@@ -85,7 +96,14 @@ impl Credentials {
             trace::step("set no_new_privs");
             prctl::set_no_new_privs().during("set", "no_new_privs")?;
         }
-        prctl::set_pdeathsig(death_signal).during("set again", "the parent death signal")
+        prctl::set_pdeathsig(death_signal).during("set again", "the parent death signal")?;
+        with_the_ids()?;
+        self.seccomp.as_ref().map_or(Ok(()), Filter::install)
+    }
+
+    /// Without no_new_privs only CAP_SYS_ADMIN may install a filter (seccomp(2)).
+    fn seccomp_takes_privilege(&self) -> bool {
+        self.seccomp.is_some() && !self.no_new_privs
     }
 
     fn hold_capabilities(&self) -> Result<()> {
@@ -96,8 +114,16 @@ impl Credentials {
                 if !missing.is_empty() {
                     return Err(Error::new("keep", shown(missing), "this process does not have it"));
                 }
-                keep.bounding.intersection(permitted).hold(keep.ambient)
+                // What only the filter needs is not in the bounding set any more, so exec takes it away.
+                let for_the_filter = if self.seccomp_takes_privilege() {
+                    CapabilitySet::one(Capability::CAP_SYS_ADMIN)
+                } else {
+                    CapabilitySet::EMPTY
+                };
+                keep.bounding.union(for_the_filter).intersection(permitted).hold(keep.ambient)
             }
+            // Kept over the change of user for the filter; exec by who is not root takes it away.
+            None if self.seccomp_takes_privilege() => permitted.hold(CapabilitySet::ambient()),
             // Nothing is inheritable but what is ambient: a program with inheritable file
             // capabilities would get it (CVE-2022-24769).
             None => caps::set(None, caps::CapSet::Inheritable, &CapabilitySet::ambient().known())
@@ -194,6 +220,7 @@ mod tests {
             user: Some(Ids { uid: 7, gid: 8, groups: vec![8, 9] }),
             capabilities: Some(Capabilities { bounding: chown, ambient: CapabilitySet::EMPTY }),
             no_new_privs: true,
+            seccomp: None,
         };
         assert_eq!(Credentials::from_json(&credentials.to_json()), Ok(credentials));
         assert_eq!(Credentials::from_json(&Map::new()), Ok(Credentials::default()));

@@ -26,6 +26,10 @@ pub struct Cli {
     /// Even in the machine's own mount namespace
     #[arg(long)]
     pub force: bool,
+    /// docker or strict: a set of the options below, which may add to it
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    pub preset: Option<Preset>,
+
     #[command(flatten)]
     pub mounts: MountArgs,
     #[command(flatten)]
@@ -37,10 +41,10 @@ pub struct Cli {
 /// What is in the new root.
 #[derive(Args, Debug)]
 pub struct MountArgs {
-    /// Mount the host's SRC: ro rro nosuid nodev noexec bind private slave shared
+    /// Mount the host's SRC: ro rro nosuid nodev noexec bind slave shared idmap=
     #[arg(short = 'V', long = "volume", value_name = "SRC:DST[:OPT]")]
     pub volumes: Vec<OsString>,
-    /// Mount an empty tmpfs: size= mode= uid= gid= nr_inodes= ro exec suid dev
+    /// Mount an empty tmpfs: size= mode= uid= gid= ro exec suid dev
     #[arg(long, value_name = "DST[:OPT]")]
     pub tmpfs: Vec<OsString>,
     /// --proc --sys --dev, mqueue, cgroup, Docker's masked paths
@@ -96,6 +100,9 @@ pub struct ProcessArgs {
     /// Let no set-user-ID program give more privilege
     #[arg(long)]
     pub no_new_privs: bool,
+    /// Filter system calls by a profile in Docker's format, or 'unconfined'
+    #[arg(long, value_name = "FILE")]
+    pub seccomp: Option<PathBuf>,
     /// Set a resource limit, such as nofile=1024:4096
     #[arg(long, value_name = "R=SOFT[:HARD]", value_parser = Rlimit::parse)]
     pub rlimit: Vec<Rlimit>,
@@ -119,6 +126,15 @@ pub enum MethodArg {
     Move,
     /// chroot(2) alone
     Chroot,
+}
+
+/// Named sets of options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// --mount-api, Docker's capabilities and its seccomp profile
+    Docker,
+    /// --mount-api --read-only --cap-drop all --no-new-privs, and Docker's seccomp profile
+    Strict,
 }
 
 const EXAMPLE: &str = "\

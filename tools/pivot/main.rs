@@ -16,6 +16,7 @@ mod guard;
 mod mask;
 mod plan;
 mod process;
+mod seccomp;
 mod switch;
 mod tmpfs;
 mod tree;

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use common::capability::CapabilitySet;
+use common::capability::{Capability, CapabilitySet};
 use common::chain::Chain;
 use common::limits::Limits;
 use common::{During as _, Error, Result};
 
-use crate::cli::{Cli, MethodArg, MountArgs, ProcessArgs};
+use crate::cli::{Cli, MethodArg, MountArgs, Preset, ProcessArgs};
 use crate::environment::Environment;
+use crate::seccomp::Profile;
 use crate::tmpfs::Tmpfs;
 use crate::volume::Volume;
 
@@ -63,6 +64,7 @@ pub struct ProcessPlan {
     pub groups: Option<Vec<OsString>>,
     pub capabilities: CapabilityPlan,
     pub no_new_privs: bool,
+    pub seccomp: Option<Profile>,
     pub limits: Limits,
 }
 
@@ -71,6 +73,8 @@ pub struct ProcessPlan {
 pub struct CapabilityPlan {
     pub drop: Selection,
     pub add: Selection,
+    /// What a preset starts from, in place of all that there is.
+    pub of: Option<CapabilitySet>,
 }
 
 /// Some capabilities, or all that there are.
@@ -83,7 +87,7 @@ pub struct Selection {
 impl Plan {
     /// Checks what was typed and turns it into what is meant.
     pub fn from_cli(cli: Cli) -> Result<(Aim, Self)> {
-        let Cli { new_root, from, method, keep_old, force, mounts, process, chain } = cli;
+        let Cli { new_root, from, method, keep_old, force, preset, mounts, process, chain } = cli;
         if keep_old.is_some() && matches!(method, MethodArg::Move | MethodArg::Chroot) {
             return Err(Error::usage("--keep-old takes pivot_root, which --method rules out"));
         }
@@ -103,9 +107,9 @@ impl Plan {
             // Entering a mount namespace changes the working directory.
             new_root: absolute(&new_root)?,
             force,
-            mounts: Mounts::from_args(mounts)?,
+            mounts: Mounts::from_args(mounts, preset)?,
             switch: Switch { method, keep_old },
-            process: ProcessPlan::from_args(process)?,
+            process: ProcessPlan::from_args(process, preset)?,
         };
         Ok((aim, plan))
     }
@@ -117,8 +121,9 @@ impl Plan {
 }
 
 impl Mounts {
-    fn from_args(args: MountArgs) -> Result<Self> {
+    fn from_args(args: MountArgs, preset: Option<Preset>) -> Result<Self> {
         let MountArgs { volumes, tmpfs, mount_api, proc, sys, dev, mask, read_only_path, read_only } = args;
+        let mount_api = mount_api || preset.is_some();
         Ok(Self {
             proc: proc || mount_api,
             sys: sys || mount_api,
@@ -128,13 +133,13 @@ impl Mounts {
             volumes: volumes.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?,
             mask,
             read_only_paths: read_only_path,
-            read_only,
+            read_only: read_only || preset == Some(Preset::Strict),
         })
     }
 }
 
 impl ProcessPlan {
-    fn from_args(args: ProcessArgs) -> Result<Self> {
+    fn from_args(args: ProcessArgs, preset: Option<Preset>) -> Result<Self> {
         let ProcessArgs {
             workdir,
             env,
@@ -145,6 +150,7 @@ impl ProcessPlan {
             cap_drop,
             cap_add,
             no_new_privs,
+            seccomp,
             rlimit,
             umask,
             oom_score_adj,
@@ -157,8 +163,17 @@ impl ProcessPlan {
             capabilities: CapabilityPlan {
                 drop: Selection::parse(&cap_drop)?,
                 add: Selection::parse(&cap_add)?,
+                of: preset.map(|preset| match preset {
+                    Preset::Docker => dockers_capabilities(),
+                    Preset::Strict => CapabilitySet::EMPTY,
+                }),
             },
-            no_new_privs,
+            no_new_privs: no_new_privs || preset == Some(Preset::Strict),
+            seccomp: match seccomp {
+                Some(name) if name == Path::new("unconfined") => None,
+                Some(file) => Some(Profile::read(&file)?),
+                None => preset.map(|_| Profile::dockers()).transpose()?,
+            },
             limits: Limits { rlimits: rlimit, umask, oom_score_adj },
         })
     }
@@ -191,20 +206,46 @@ impl Selection {
     }
 }
 
+/// What Docker leaves to a container.
+fn dockers_capabilities() -> CapabilitySet {
+    use Capability::*;
+    [
+        CAP_AUDIT_WRITE,
+        CAP_CHOWN,
+        CAP_DAC_OVERRIDE,
+        CAP_FOWNER,
+        CAP_FSETID,
+        CAP_KILL,
+        CAP_MKNOD,
+        CAP_NET_BIND_SERVICE,
+        CAP_NET_RAW,
+        CAP_SETFCAP,
+        CAP_SETGID,
+        CAP_SETPCAP,
+        CAP_SETUID,
+        CAP_SYS_CHROOT,
+    ]
+    .into_iter()
+    .fold(CapabilitySet::EMPTY, |set, one| set.union(CapabilitySet::one(one)))
+}
+
 impl CapabilityPlan {
     /// Whether nothing was asked for: then the kernel's rules alone decide.
     pub fn is_empty(self) -> bool {
-        self.drop.is_empty() && self.add.is_empty()
+        self.drop.is_empty() && self.add.is_empty() && self.of.is_none()
     }
 
     /// What stays of `have`. As Docker has it: of 'all' on both sides the named ones of the
     /// other are the exception.
     pub fn keep_of(self, have: CapabilitySet) -> CapabilitySet {
-        let Self { drop, add } = self;
+        let Self { drop, add, of } = self;
         match (drop.all, add.all) {
             (_, true) => have.difference(drop.named),
             (true, false) => add.named,
-            (false, false) => have.difference(drop.named).union(add.named),
+            (false, false) => {
+                let start = of.map_or(have, |some| some.intersection(have));
+                start.difference(drop.named).union(add.named)
+            }
         }
     }
 }
@@ -220,7 +261,7 @@ mod tests {
 
     fn caps(drop: &str, add: &str) -> CapabilityPlan {
         let list = |text: &str| Selection::parse(&text.split(',').map(str::to_owned).collect::<Vec<_>>());
-        CapabilityPlan { drop: list(drop).unwrap(), add: list(add).unwrap() }
+        CapabilityPlan { drop: list(drop).unwrap(), add: list(add).unwrap(), of: None }
     }
 
     #[test]
@@ -254,5 +295,7 @@ mod tests {
         assert_eq!(caps("kill,mknod", "").keep_of(have), set("chown"));
         assert_eq!(caps("all", "").keep_of(have), CapabilitySet::EMPTY);
         assert!(caps("", "").is_empty());
+        let preset = CapabilityPlan { of: Some(set("chown,sys_admin")), ..caps("", "kill") };
+        assert_eq!(preset.keep_of(have), set("chown,kill"));
     }
 }

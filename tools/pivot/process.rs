@@ -33,7 +33,16 @@ pub struct Prepared {
 impl Prepared {
     /// Finds the user in the new root, and opens the working directory there.
     pub fn new(plan: ProcessPlan, tree: &mut Tree) -> Result<Self> {
-        let ProcessPlan { workdir, mut environment, user, groups, capabilities, no_new_privs, limits } = plan;
+        let ProcessPlan {
+            workdir,
+            mut environment,
+            user,
+            groups,
+            capabilities,
+            no_new_privs,
+            seccomp,
+            limits,
+        } = plan;
         let user = Account::find(user.as_deref(), groups.as_deref(), tree)?;
         if let Some(home) = user.as_ref().and_then(|account| account.home.as_deref()) {
             environment.default_home(home);
@@ -56,7 +65,10 @@ impl Prepared {
             let ambient = if uid == 0 { CapabilitySet::EMPTY } else { asked.intersection(bounding) };
             Some(Capabilities { bounding, ambient })
         };
-        let credentials = Credentials { user, capabilities, no_new_privs };
+        // As in Docker, a profile's conditions are on what the process could ever have.
+        let could_have = capabilities.map_or_else(CapabilitySet::bounding, |keep| keep.bounding);
+        let seccomp = seccomp.map(|profile| profile.compile(could_have)).transpose()?;
+        let credentials = Credentials { user, capabilities, no_new_privs, seccomp };
         Ok(Self { workdir, directory, environment, credentials, limits })
     }
 
@@ -69,7 +81,7 @@ impl Prepared {
     pub fn become_command(&self, chain: &Chain) -> Error {
         let environment = self.environment.strings();
         match self.apply(chain, environment.as_deref()) {
-            Ok(()) => chain.exec_in(environment.as_deref()),
+            Ok(()) => chain.exec_prepared(environment.as_deref()),
             Err(error) => error,
         }
     }
@@ -84,17 +96,13 @@ impl Prepared {
             chain.must_be_there(environment)?;
         }
         self.limits.apply()?;
-        self.credentials.apply()?;
-        if !entered {
-            fchdir(&self.directory).during("enter the working directory", &self.workdir)?;
-        }
-        // A directory that has been moved out of the root meanwhile has no path here.
-        let there = getcwd().map_err(|errno| {
-            Error::new("enter the working directory", &self.workdir, errno)
-                .hint("it is not in the new root any more")
-        })?;
-        trace::step(format_args!("working directory {}", there.display()));
-        Ok(())
+        self.credentials.apply(|| {
+            if !entered {
+                fchdir(&self.directory).during("enter the working directory", &self.workdir)?;
+            }
+            check_the_working_directory(&self.workdir)?;
+            chain.prepare()
+        })
     }
 
     /// The same for a process that joins later, as keys of the record's `root`.
@@ -109,6 +117,15 @@ impl Prepared {
         keys.insert("clear_environment".into(), self.environment.clear.into());
         keys
     }
+}
+
+/// A directory that has been moved out of the root meanwhile has no path here (CVE-2024-21626).
+fn check_the_working_directory(workdir: &Path) -> Result<()> {
+    let there = getcwd().map_err(|errno| {
+        Error::new("enter the working directory", workdir, errno).hint("it is not in the new root any more")
+    })?;
+    trace::step(format_args!("working directory {}", there.display()));
+    Ok(())
 }
 
 /// Whom to become.

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod pidfd;
+pub mod seccomp;
 pub mod signal;
 pub mod startup;
 pub mod statx;
