@@ -6,9 +6,11 @@
 mod common;
 
 mod container;
+mod escape;
 mod failing;
 mod filesystems;
 mod process;
+mod restrictions;
 mod switch;
 mod volumes;
 

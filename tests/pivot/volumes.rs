@@ -126,7 +126,7 @@ fn what_cannot_be_mounted_is_an_error_that_leaves_nothing() {
         ("-V data:/proc", "take the place of /proc"),
         ("-V data:/", "cover the whole root"),
         ("-V data:/etc/..", "that is the root itself"),
-        ("--proc -V data:/kernel/self/fdinfo", "it is a file of procfs"),
+        ("--proc -V data:/kernel/self/fdinfo", "that is a file of procfs"),
     ] {
         let assert =
             scene.sh(&format!("unshare --mount pivot {options} root -- /bin/true")).assert().code(125);

@@ -9,6 +9,7 @@ use common::{Error, Result, size};
 
 use crate::filesystem::Filesystem;
 use crate::tree::Tree;
+use crate::volume::check_target;
 
 /// An empty filesystem in memory, at a path of the new root.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ impl Tmpfs {
         if !target.is_absolute() {
             return Err(bad("the path in the root must be absolute".into()));
         }
+        check_target(&target).map_err(bad)?;
         let mut tmpfs = Self { target, attributes: SAFE, options: Vec::new() };
         let options = std::str::from_utf8(parts.next().unwrap_or_default());
         let options = options.map_err(|_| bad("an option is not UTF-8".into()))?;

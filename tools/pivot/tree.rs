@@ -27,6 +27,13 @@ pub struct Tree {
     steps: Steps,
 }
 
+/// On what a mount may be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Any,
+    NotTheKernels,
+}
+
 /// What was done, in order.
 #[derive(Debug, Default)]
 struct Steps {
@@ -83,12 +90,23 @@ impl Tree {
     /// Mounts a new filesystem at `inside`.
     pub fn mount_filesystem(&mut self, inside: &Path, filesystem: &Filesystem) -> Result<()> {
         let mount = filesystem::make(filesystem, self.root.name(inside))?;
-        self.mount(inside, mount, &filesystem.name(), filesystem.attributes)
+        self.mount_asked(inside, mount, &filesystem.name(), filesystem.attributes)
+    }
+
+    /// Attaches `mount` at `inside` as the user asked: so not on procfs or sysfs (CVE-2019-16884).
+    pub fn mount_asked(
+        &mut self,
+        inside: &Path,
+        mount: OwnedFd,
+        what: &str,
+        attributes: Attributes,
+    ) -> Result<()> {
+        self.steps.mount(&self.root, inside, mount, what, attributes, Place::NotTheKernels)
     }
 
     /// Attaches `mount` at `inside`, where a directory (or, for the mount of a file, a file) is made if missing.
     pub fn mount(&mut self, inside: &Path, mount: OwnedFd, what: &str, attributes: Attributes) -> Result<()> {
-        self.steps.mount(&self.root, inside, mount, what, attributes)
+        self.steps.mount(&self.root, inside, mount, what, attributes, Place::Any)
     }
 
     /// The same within `part`, a mount of this tree.
@@ -100,7 +118,7 @@ impl Tree {
         what: &str,
         attributes: Attributes,
     ) -> Result<()> {
-        self.steps.mount(part, inside, mount, what, attributes)
+        self.steps.mount(part, inside, mount, what, attributes, Place::Any)
     }
 
     /// Refuses an image in which `inside` is a link: what is mounted there would be found under two names,
@@ -139,6 +157,7 @@ impl Steps {
         mount: OwnedFd,
         what: &str,
         attributes: Attributes,
+        place: Place,
     ) -> Result<()> {
         let name = root.name(inside);
         let step = || format!("mount {what}");
@@ -152,6 +171,9 @@ impl Steps {
         let itself = fstat(root.fd()).during(step(), &name)?;
         if (found.st_dev, found.st_ino) == (itself.st_dev, itself.st_ino) {
             return Err(Error::new(step(), name, "that is the root itself"));
+        }
+        if place == Place::NotTheKernels && is_kernels(&target).during(step(), &name)? {
+            return Err(Error::new(step(), name, "that is a file of procfs or sysfs"));
         }
         match (is_directory, kind_of(&target).during(step(), &name)? == SFlag::S_IFDIR) {
             (true, false) => return Err(Error::new(step(), name, "a directory cannot be mounted on a file")),

@@ -12,7 +12,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::plan::absolute;
-use crate::tree::{Tree, is_kernels};
+use crate::tree::Tree;
 
 /// A bind mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,25 +54,12 @@ impl Volume {
             attributes_reach: Reach::One,
             propagation: Propagation::Private,
         };
-        volume.check_target().map_err(bad)?;
+        check_target(&volume.target).map_err(bad)?;
         let options = std::str::from_utf8(options).map_err(|_| bad("an option is not UTF-8".into()))?;
         for option in options.split(',').filter(|option| !option.is_empty()) {
             volume.set(option).map_err(bad)?;
         }
         Ok(volume)
-    }
-
-    /// The root itself and the kernel's own directories are not for volumes (CVE-2019-16884).
-    fn check_target(&self) -> std::result::Result<(), String> {
-        let names: Vec<_> =
-            self.target.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-        match names[..] {
-            [] => Err("it would cover the whole root".into()),
-            [Component::Normal(name)] if name == "proc" || name == "sys" => {
-                Err("a volume cannot take the place of /proc or /sys".into())
-            }
-            _ => Ok(()),
-        }
     }
 
     fn set(&mut self, option: &str) -> std::result::Result<(), String> {
@@ -130,14 +117,19 @@ impl Volume {
 
     /// Attaches what [`clone_source`](Self::clone_source) made.
     pub fn mount(&self, mount: OwnedFd, tree: &mut Tree) -> Result<()> {
-        // Through a link in the image the target may still be the kernel's.
-        if let Ok(target) = tree.root().resolve(&self.target, OFlag::O_PATH) {
-            let name = tree.root().name(&self.target);
-            if is_kernels(&target).during("look at", &name)? {
-                return Err(Error::new("mount the volume", name, "it is a file of procfs or sysfs"));
-            }
+        tree.mount_asked(&self.target, mount, &self.source.display().to_string(), self.attributes)
+    }
+}
+
+/// The root itself and the kernel's own directories are not for other mounts (CVE-2019-16884).
+pub fn check_target(target: &Path) -> std::result::Result<(), String> {
+    let names: Vec<_> = target.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    match names[..] {
+        [] => Err("it would cover the whole root".into()),
+        [Component::Normal(name)] if name == "proc" || name == "sys" => {
+            Err("nothing else can take the place of /proc or /sys".into())
         }
-        tree.mount(&self.target, mount, &self.source.display().to_string(), self.attributes)
+        _ => Ok(()),
     }
 }
 
