@@ -9,6 +9,7 @@ mod container;
 mod escape;
 mod failing;
 mod filesystems;
+mod initramfs;
 mod process;
 mod restrictions;
 mod switch;

@@ -4,11 +4,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use common::root::Root;
-use common::sys::mount::{Attributes, Propagation, Reach, clone_tree, set_attributes, set_propagation};
+use common::sys::mount::{Attributes, Reach, clone_tree};
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 
+use crate::attributes;
 use crate::filesystem::{Filesystem, make};
 use crate::tree::Tree;
 
@@ -93,8 +94,7 @@ pub fn bind(path: &str, fs_type: FsType, attributes: Attributes) -> Result<Owned
     }
     trace::step(format_args!("take the caller's {path}: the kernel allows no new one here"));
     let mount = clone_tree(source.fd(), Reach::Tree).during(step, path)?;
-    set_propagation(mount.as_fd(), Propagation::Private, Reach::Tree).during(step, path)?;
-    set_attributes(mount.as_fd(), attributes, Reach::Tree).during(step, path)?;
+    attributes::confine(&mount, attributes, Path::new(path))?;
     Ok(mount)
 }
 

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use common::mountinfo::{self, Mount};
 use common::root::Root;
-use common::sys::mount::{Attributes, Propagation, Reach, clone_tree, set_attributes, set_propagation};
+use common::sys::mount::{Attributes, Reach, clone_tree};
 use common::{During as _, Error, Result};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::symlinkat;
 
 use crate::api::INERT_READ_ONLY;
+use crate::attributes;
 use crate::filesystem::Filesystem;
 use crate::tree::Tree;
 
@@ -94,8 +95,7 @@ fn mount_each(tree: &mut Tree, hierarchies: &[&Mount], paths: &[(Vec<u8>, PathBu
             }
         }
     }
-    set_attributes(part.fd(), Attributes::READ_ONLY, Reach::One)
-        .during("make read-only", part.name(Path::new("")))
+    attributes::set(part.fd(), Attributes::READ_ONLY, Reach::One, &part.name(Path::new("")))
 }
 
 /// The container's part of a hierarchy. At the root of its cgroup namespace that is all that a new
@@ -158,8 +158,7 @@ fn bind(hierarchy: &Mount, below: &Path) -> Result<OwnedFd> {
     let mount = clone_tree(directory.as_fd(), Reach::One)
         .or_else(|_| clone_tree(directory.as_fd(), Reach::Tree))
         .during(step, &name)?;
-    set_propagation(mount.as_fd(), Propagation::Private, Reach::Tree).during(step, &name)?;
-    set_attributes(mount.as_fd(), INERT_READ_ONLY, Reach::Tree).during(step, &name)?;
+    attributes::confine(&mount, INERT_READ_ONLY, &name)?;
     Ok(mount)
 }
 

@@ -3,13 +3,14 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use common::sys::mount::{Attributes, Propagation, Reach, clone_tree, set_attributes, set_propagation};
+use common::sys::mount::{Attributes, Reach, clone_tree};
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
 use crate::api::INERT_READ_ONLY;
+use crate::attributes;
 use crate::dev;
 use crate::filesystem::{Filesystem, make};
 use crate::tree::{Tree, is_kernels, kind_of};
@@ -74,8 +75,7 @@ pub fn make_read_only(tree: &mut Tree, path: &Path) -> Result<()> {
     let Some(found) = find(tree, path)? else { return Ok(()) };
     let (step, name) = ("make read-only", tree.root().name(path));
     let mount = clone_tree(found.as_fd(), Reach::Tree).during(step, &name)?;
-    set_propagation(mount.as_fd(), Propagation::Private, Reach::Tree).during(step, &name)?;
-    set_attributes(mount.as_fd(), Attributes::READ_ONLY, Reach::Tree).during(step, &name)?;
+    attributes::confine(&mount, Attributes::READ_ONLY, &name)?;
     tree.mount(path, mount, "itself", Attributes::READ_ONLY)
 }
 

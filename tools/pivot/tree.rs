@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use common::root::{Made, Root};
-use common::sys::mount::{Attributes, Reach, attach, clear_attributes, clone_tree, set_attributes};
+use common::sys::mount::{Attributes, Reach, attach, clear_attributes, clone_tree};
 use common::undo::Undo;
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
+use crate::attributes;
 use crate::filesystem::{self, Filesystem};
 
 /// A directory with what was mounted in it. Dropped before it is [kept](Tree::keep), it is as it was.
@@ -135,8 +136,7 @@ impl Tree {
     /// Makes the root itself read-only.
     pub fn make_read_only(&mut self) -> Result<()> {
         trace::step("make the root read-only");
-        set_attributes(self.root.fd(), Attributes::READ_ONLY, Reach::One)
-            .during("make read-only", self.root.name(Path::new("/")))?;
+        attributes::set(self.root.fd(), Attributes::READ_ONLY, Reach::One, &self.root.name(Path::new("")))?;
         self.steps.read_only = true;
         Ok(())
     }

@@ -5,12 +5,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use common::sys::mount::{Attributes, Propagation, Reach, clone_tree, set_attributes, set_propagation};
+use common::sys::mount::{Attributes, Propagation, Reach, clone_tree};
 use common::{During as _, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use crate::attributes;
 use crate::plan::absolute;
 use crate::tree::Tree;
 
@@ -103,15 +104,9 @@ impl Volume {
             })
         })?;
         if self.propagation != Propagation::Shared {
-            set_propagation(mount.as_fd(), self.propagation, Reach::Tree).during(step, &self.source)?;
+            attributes::spread(&mount, self.propagation, &self.source)?;
         }
-        if self.attributes != Attributes::NONE {
-            set_attributes(mount.as_fd(), self.attributes, self.attributes_reach).map_err(|errno| {
-                Error::new(format!("set {} on the volume", self.attributes), &self.source, errno).or_hint(
-                    (errno == Errno::ENOSYS).then_some("it takes mount_setattr(2), which Linux 5.12 brought"),
-                )
-            })?;
-        }
+        attributes::set(&mount, self.attributes, self.attributes_reach, &self.source)?;
         Ok(mount)
     }
 
