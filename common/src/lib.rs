@@ -23,6 +23,7 @@ pub mod process;
 pub mod procfs;
 pub mod record;
 pub mod root;
+pub mod seal;
 pub mod seccomp;
 pub mod size;
 pub mod supervise;

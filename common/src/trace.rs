@@ -36,9 +36,14 @@ pub fn warn(what: impl Display) {
     say(format_args!("warning: {what}"));
 }
 
+/// The tool's name.
+pub(crate) fn tool() -> &'static str {
+    TOOL.get().map_or("container-steps", String::as_str)
+}
+
 /// Writes one line with the tool's name before it.
 pub(crate) fn say(what: impl Display) {
-    let tool = TOOL.get().map_or("container-steps", String::as_str);
+    let tool = tool();
     // One write a line, so that the lines of a pipeline's stages do not mix.
     // Where standard error is gone there is nobody left to tell.
     let _ = stderr().write_all(format!("{tool}: {what}\n").as_bytes());

@@ -2,13 +2,16 @@
 //! the real tool, and the host must be as it was. (The known ones by number in SECURITY.md.)
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{inside, inside_of};
+use super::{inside, inside_of, wait_for_the_end_of_all};
 use crate::common::needs::in_uml;
-use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::common::scene::USER;
+use crate::common::{Need, Scene, needs, path_of, stderr, stdout};
 
 /// CVE-2024-21626: a working directory that is a descriptor of the host's.
 #[test]
@@ -263,4 +266,73 @@ fn the_machines_root_is_not_switched_by_a_forged_record() {
     let assert = scene.sh(script).assert().code(125);
     assert!(stderr(&assert).contains("mount namespace"), "{}", stderr(&assert));
     assert!(fs::exists("/etc/passwd").unwrap());
+}
+
+/// CVE-2019-5736: the tool's own binary as COMMAND, to be overwritten from inside.
+#[test]
+fn the_tools_binary_on_the_host_is_out_of_reach() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    // A copy, so that an attack that succeeds harms nobody but this test.
+    scene.dir("tools");
+    let tool = scene.path("tools/pivot");
+    fs::copy(path_of("pivot"), &tool).unwrap();
+    let own = fs::metadata(&tool).unwrap();
+    scene.file("root/entry", "#!/proc/self/exe --from=-\n");
+    scene.sh("chmod +x root/entry && mkfifo wait").assert().success();
+    // It waits inside for a record on its standard input, run in two ways.
+    for command in ["/proc/self/exe --from - /", "/entry"] {
+        let line = format!("unshare --mount --pid --fork tools/pivot --proc root -- {command} < wait");
+        let mut child = scene.std_sh(&line).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let writer = fs::OpenOptions::new().write(true).open(scene.path("wait")).unwrap();
+        let is_ours = |pid: &i32| {
+            let same = |exe: fs::Metadata| (exe.dev(), exe.ino()) == (own.dev(), own.ino());
+            fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(same)
+                && fs::metadata(format!("/proc/{pid}/root/entry")).is_ok()
+        };
+        let pid = (0..200).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            scene.processes().into_iter().find(is_ours)
+        });
+        let pid = pid.unwrap_or_else(|| panic!("{command}: not inside"));
+        // As the attack does it: hold it, wait for its end, open for writing.
+        let held = fs::File::open(format!("/proc/{pid}/exe")).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        drop(writer);
+        child.wait().unwrap();
+        wait_for_the_end_of_all(&scene);
+        let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let error = fs::OpenOptions::new().write(true).open(again).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{command}");
+    }
+    scene.assert_nothing_left();
+}
+
+/// The same where the tool may not mount: then it is a copy in memory that takes no write.
+#[test]
+fn without_the_right_to_mount_the_tool_runs_from_memory() {
+    let scene = Scene::new();
+    scene.sh("mkfifo -m 666 wait").assert().success();
+    let mut child = scene.std_sh("exec pivot --from - / < wait");
+    if nix::unistd::geteuid().is_root() {
+        child.uid(USER).gid(USER);
+    }
+    let mut child = child.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let writer = fs::OpenOptions::new().write(true).open(scene.path("wait")).unwrap();
+    let exe = format!("/proc/{}/exe", child.id());
+    let in_memory = (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        fs::read_link(&exe).is_ok_and(|name| name.display().to_string().starts_with("/memfd:pivot"))
+    });
+    assert!(in_memory, "{:?}", fs::read_link(&exe));
+    let held = fs::File::open(&exe).unwrap();
+    drop(writer);
+    child.wait().unwrap();
+    let again =
+        fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", held.as_raw_fd())).unwrap();
+    let error = again.write_at(b"#!/bin/evil", 0).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
 }

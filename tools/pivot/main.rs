@@ -25,8 +25,8 @@ mod volume;
 
 use std::process::ExitCode;
 
-use common::Result;
 use common::chain::Chain;
+use common::{Result, seal};
 
 use crate::cgroup::Membership;
 use crate::cli::Cli;
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    seal::make_own_binary_unwritable()?;
     let (aim, plan) = Plan::from_cli(cli)?;
     match aim {
         Aim::Command(chain) => become_command(&chain, plan),

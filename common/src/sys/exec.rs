@@ -24,6 +24,20 @@ pub fn execve(path: &CStr, argv: &[CString], environment: Option<&[CString]>) ->
     Errno::last()
 }
 
+/// fexecve(3): runs the program that `file` is open on, with this process's own environment.
+/// Returns only on failure.
+pub fn execute(file: BorrowedFd<'_>, argv: &[CString]) -> Errno {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // SAFETY: all of `argv` is NUL-terminated and outlives the call, the array ends with a null
+    // pointer; environ is glibc's own, and no other thread changes it.
+    unsafe { libc::fexecve(file.as_raw_fd(), pointers.as_ptr(), environ) };
+    Errno::last()
+}
+
 /// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): all descriptors from `first` up close at exec.
 pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
