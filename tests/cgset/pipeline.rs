@@ -156,3 +156,80 @@ fn a_record_without_a_group_cannot_be_killed() {
     let run = scene.tool("cgset").args(["--from", "-", "--kill"]).write_stdin("{}").assert().code(125);
     assert!(stderr(&run).contains("it has no cgroup"), "{}", stderr(&run));
 }
+
+#[test]
+fn an_old_record_does_not_kill_who_has_its_group_now() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let (mut old, mut new) = (sleeper(&scene), sleeper(&scene));
+    let stage = |child: &Child| {
+        stdout(
+            &scene
+                .tool("cgset")
+                .args(["--from", "-", scene.name()])
+                .write_stdin(record_of(child))
+                .assert()
+                .success(),
+        )
+    };
+    let record = stage(&old);
+    old.kill().unwrap();
+    old.wait().unwrap();
+    let newer = stage(&new);
+    for act in ["--kill", "--freeze"] {
+        let run =
+            scene.tool("cgset").args(["--from", "-", act]).write_stdin(record.clone()).assert().code(125);
+        assert!(stderr(&run).contains("hint: the container has ended"), "{}", stderr(&run));
+    }
+    // Nor does one whose container is elsewhere.
+    let mut other = sleeper(&scene);
+    let cgroup = format!(r#","cgroup":{{"path":"{}","version":"v2"}}}}"#, scene.name());
+    let forged = record_of(&other).replace('}', &cgroup);
+    let run = scene.tool("cgset").args(["--from", "-", "--kill"]).write_stdin(forged).assert().code(125);
+    assert!(stderr(&run).contains("is not in this group"), "{}", stderr(&run));
+    assert_eq!(new.try_wait().unwrap(), None);
+    scene.tool("cgset").args(["--from", "-", "--kill", "--delete"]).write_stdin(newer).assert().success();
+    new.wait().unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_container_that_has_ended_leaves_a_group_that_its_record_removes() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let mut child = sleeper(&scene);
+    let run = scene
+        .tool("cgset")
+        .args(["--from", "-", scene.name()])
+        .write_stdin(record_of(&child))
+        .assert()
+        .success();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scene
+        .tool("cgset")
+        .args(["--from", "-", "--kill", "--delete"])
+        .write_stdin(stdout(&run))
+        .assert()
+        .success();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_record_of_the_machines_own_init_moves_nothing() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    let start_time = ::common::procfs::stat(1).unwrap().start_time;
+    let record = format!(r#"{{"pid":1,"start_time":{start_time}}}"#);
+    let run = scene.tool("cgset").args(["--from", "-", scene.name()]).write_stdin(record).assert().code(125);
+    assert!(stderr(&run).contains("it is an ancestor of cgset itself"), "{}", stderr(&run));
+    scene.assert_nothing_left();
+}

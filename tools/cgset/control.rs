@@ -1,7 +1,9 @@
 //! Acting on a group that exists: freeze, thaw, kill, remove.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use common::record::Record;
 use common::{Error, Result};
 
 use crate::changes::Changes;
@@ -11,11 +13,14 @@ use crate::hierarchy::{Host, Version};
 use crate::key::Setting;
 use crate::plan::Control;
 use crate::value::Value;
-use crate::{apply, v1};
+use crate::{apply, members, v1};
 
 /// Carries the plan out, in the order freeze or thaw, kill, delete.
 pub fn run(host: &Host, plan: &Control) -> Result<ExitCode> {
     let group = Group::existing(host, &plan.group)?;
+    if let Some(record) = &plan.record {
+        check_is_of(record, &group)?;
+    }
     match plan.frozen {
         Some(true) => freeze(&group)?,
         Some(false) => thaw(&group)?,
@@ -28,6 +33,21 @@ pub fn run(host: &Host, plan: &Control) -> Result<ExitCode> {
         end::remove(&group, plan.recursive)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A record may be old, and its group's name another container's by now: whom it names must be in
+/// the group, or nobody. One that has just ended is given a moment to take the others along.
+fn check_is_of(record: &Record, group: &Group<'_>) -> Result<()> {
+    match record.process_if_any() {
+        Ok(None) => Ok(()), // the group was made for a container that never came
+        Ok(Some(init)) if members::is_below(group, init.pid()) => Ok(()),
+        Ok(Some(init)) => Err(Error::new("find the container", &group.name, format!("{init} is not in this group"))
+            .hint("the record and the group no longer belong together; name GROUP to act on it all the same")),
+        Err(_) if end::is_emptied_within(group, Duration::from_secs(1))? => Ok(()),
+        Err(error) => Err(error.hint(
+            "the container has ended, and its group holds other processes; name GROUP to act on it all the same",
+        )),
+    }
 }
 
 /// v2's switch where the group is in v2's tree (a frozen process can still be killed there),

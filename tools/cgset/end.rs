@@ -52,6 +52,18 @@ pub fn kill_all(group: &Group<'_>) -> Result<()> {
     }
 }
 
+/// Whether no process is left in the group, now or a moment later.
+pub fn is_emptied_within(group: &Group<'_>, patience: Duration) -> Result<bool> {
+    let start = Instant::now();
+    loop {
+        let empty = all_pids(group)?.is_empty();
+        if empty || start.elapsed() > patience {
+            return Ok(empty);
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
 /// Stops the group, so that nobody forks, sends the signal to each, and lets them go on to die.
 fn kill_frozen(group: &Group<'_>) -> Result<()> {
     // v2's frozen processes die at once, v1's when they go on.

@@ -66,21 +66,19 @@ impl Policy {
     fn attach(&self, place: &Place<'_>, changes: &mut Changes) -> Result<()> {
         let directory = place.directory();
         let cgroup = Rc::new(File::open(&directory).during("open", &directory)?);
-        let failed =
-            |step: &'static str| move |errno| Error::new(step, &directory, errno).or_hint(hint_for(errno));
-        let (query, load, attach) = (
-            failed.clone()("look for device rules"),
-            failed.clone()("load device rules"),
-            failed("attach device rules"),
-        );
-        let old = ours(&cgroup).map_err(query)?;
-        let program = bpf::load(&self.program(), NAME).map_err(load)?;
+        let failed = |step: &'static str| {
+            let directory = &directory;
+            move |errno| Error::new(step, directory, errno).or_hint(hint_for(errno))
+        };
+        let old = ours(&cgroup).map_err(failed("look for device rules"))?;
+        let program = bpf::load(&self.program(), NAME).map_err(failed("load device rules"))?;
         trace::step(format_args!(
             "attach a device program ({} instructions) to {}",
             self.program().len(),
             place.directory().display()
         ));
-        bpf::attach(cgroup.as_fd(), program.as_fd(), old.as_ref().map(OwnedFd::as_fd)).map_err(attach)?;
+        bpf::attach(cgroup.as_fd(), program.as_fd(), old.as_ref().map(OwnedFd::as_fd))
+            .map_err(failed("attach device rules"))?;
         changes.made(move || {
             let _ = match &old {
                 Some(old) => bpf::attach(cgroup.as_fd(), old.as_fd(), Some(program.as_fd())),

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::changes::Changes;
 use crate::file;
-use crate::group::{Group, own};
+use crate::group::{Group, Place, own};
 use crate::hierarchy::{Membership, Version, membership};
 
 /// Whether whole processes move or single threads.
@@ -83,6 +83,22 @@ fn move_in(
     Ok(true)
 }
 
+/// Fails where `init` is an ancestor of cgset itself: a forged record would have us move the shell that
+/// started the pipeline, or the whole machine.
+pub fn check_is_a_container(init: &Process) -> Result<()> {
+    // As /proc counts, which may be another PID namespace's.
+    let we = fs::read_link("/proc/self").during("read", "/proc/self")?;
+    let mut pid = we.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    while pid > 0 && pid != init.pid() {
+        pid = procfs::status(pid, "PPid")?.parse().unwrap_or(0);
+    }
+    if pid == 0 {
+        return Ok(());
+    }
+    Err(Error::new("move the container", init.to_string(), "it is an ancestor of cgset itself")
+        .hint("the record names no container, but a process that started this pipeline"))
+}
+
 /// Moves the container of `init`, its PID 1: all of its processes, however they fork meanwhile.
 /// What a process forks before it is moved is found by the next look; after that it is born inside.
 pub fn adopt_container(group: &Group<'_>, init: &Process, changes: &mut Changes) -> Result<()> {
@@ -121,6 +137,14 @@ fn sweep_back(group: &Group<'_>, init: &Process, changes: &mut Changes) -> Resul
 fn is_inside(group: &Group<'_>, pid: i32) -> bool {
     membership(pid).is_ok_and(|now| {
         group.places.iter().all(|place| place.hierarchy.place_of(&now).as_ref() == Some(&place.directory()))
+    })
+}
+
+/// Whether `pid` is in the group or below it, in some hierarchy.
+pub fn is_below(group: &Group<'_>, pid: i32) -> bool {
+    membership(pid).is_ok_and(|now| {
+        let is_at = |place: &Place<'_>| Some(place.hierarchy.place_of(&now)?.starts_with(place.directory()));
+        group.places.iter().any(|place| is_at(place) == Some(true))
     })
 }
 

@@ -62,10 +62,12 @@ pub enum Who {
 }
 
 /// Act on a group that exists.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Control {
     /// The group.
     pub group: Name,
+    /// The record that named it: its container must be what is in the group.
+    pub record: Option<Record>,
     /// Freeze or thaw it.
     pub frozen: Option<bool>,
     /// Kill what is in it.
@@ -138,16 +140,16 @@ impl Plan {
             .hint("with --from, GROUP comes from the record"));
         }
         match controls {
-            true => Ok(Self::Control(Control::new(group, &acts))),
+            true => Ok(Self::Control(Control::new(group, record, &acts))),
             false => Show::new(group, &views, operands).map(Self::Show),
         }
     }
 }
 
 impl Control {
-    fn new(group: Name, acts: &Acts) -> Self {
+    fn new(group: Name, record: Option<Record>, acts: &Acts) -> Self {
         let Acts { freeze, thaw, kill, delete, recursive } = *acts;
-        Self { group, frozen: (freeze || thaw).then_some(freeze), kill, delete, recursive }
+        Self { group, record, frozen: (freeze || thaw).then_some(freeze), kill, delete, recursive }
     }
 }
 

@@ -108,6 +108,15 @@ proptest! {
     }
 
     #[test]
+    fn a_device_rule_is_read_or_refused(text in prop_oneof![any::<String>(), "[abcx/] ?[0-9*]{0,3}:?[0-9*]{0,3} ?[rwmx]{0,3}"]) {
+        if let Ok(Some(policy)) = Policy::parse(&[text], None) {
+            let again: Vec<_> = policy.rules.iter().flat_map(|rule| rule.written()).collect();
+            let read = Policy::parse(&again, None).unwrap().unwrap();
+            prop_assert_eq!(read.rules.iter().flat_map(|rule| rule.written()).collect::<Vec<_>>(), again);
+        }
+    }
+
+    #[test]
     fn memory_limits_come_back_from_v1(max in 1u64..1 << 50, swap in 0u64..1 << 50) {
         let settings = [format!("memory.max={max}"), format!("memory.swap.max={swap}"), format!("memory.low={max}")];
         let settings: Vec<_> = settings.iter().map(String::as_str).collect();

@@ -132,6 +132,7 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
 /// A stage of a pipeline: the record's container moves in, and the record goes on.
 fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     let container = record.process_if_any()?;
+    container.iter().try_for_each(members::check_is_a_container)?;
     let mut limited = || -> Result<Changes> {
         let (group, mut changes) = prepare(host, wanted, Order::LimitFirst)?;
         if group.is_top() {
