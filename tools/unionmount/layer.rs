@@ -42,7 +42,10 @@ impl Layer {
     fn open_with(path: &Path, what: &'static str, flags: OFlag) -> Result<Self> {
         let step = || format!("open the {what}");
         let flags = flags | OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let fd = openat(AT_FDCWD, path, flags, Mode::empty()).during(step(), path)?;
+        let fd = openat(AT_FDCWD, path, flags, Mode::empty()).map_err(|errno| {
+            let limit = "each layer takes a descriptor: raise the limit with 'ulimit -n'";
+            Error::new(step(), path, errno).or_hint((errno == Errno::EMFILE).then_some(limit))
+        })?;
         // What the kernel resolved, in one call; realpath(3) takes one for each part of the path.
         let real = std::fs::read_link(path_by_descriptor(&fd)).or_else(|_| path.canonicalize());
         Ok(Self { path: real.during(step(), path)?, fd, is_private: false })
