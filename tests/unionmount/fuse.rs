@@ -71,6 +71,25 @@ fn with_auto_it_serves_where_the_kernel_refuses() {
 }
 
 #[test]
+fn an_ordinary_user_who_may_use_fuse_gets_it_too() {
+    if !needs(&NEEDS) {
+        return;
+    }
+    let scene = two_layers();
+    scene.dir("dev");
+    let run = private(
+        &scene,
+        "mount -t tmpfs tmpfs dev; mknod -m 666 dev/fuse c 10 229; mount --bind dev/fuse /dev/fuse
+         exec setpriv --reuid 65534 --regid 65534 --clear-groups \\
+             unshare-lite --user --map-root-user --mount -- sh -ec '
+                 unionmount --fuse always -l bottom -l top --ephemeral merged
+                 cat merged/both; echo x > merged/new; cat merged/new'",
+    );
+    assert_eq!(stdout(&run.success()), "topx\n");
+    assert_nothing_left(&scene);
+}
+
+#[test]
 fn what_it_cannot_do_is_an_error_and_not_left_out() {
     if !needs(&NEEDS) {
         return;

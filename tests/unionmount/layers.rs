@@ -156,3 +156,33 @@ fn steps_are_reported_with_v() {
     assert!(stderr(&run).contains("unionmount: mount overlay on"), "{}", stderr(&run));
     assert!(stderr(&run).contains("unionmount: make"), "{}", stderr(&run));
 }
+
+#[test]
+fn what_lies_in_merged_is_covered_and_comes_back() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = two_layers();
+    scene.file("merged/mine", "mine");
+    let run = private(&scene, "unionmount -l bottom merged; ls merged; umount merged; ls merged");
+    assert_eq!(stdout(&run.success()), "both\nonly\nmine\n");
+}
+
+#[test]
+fn a_union_may_be_a_layer_of_another_but_not_of_a_third() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = two_layers();
+    scene.dir("second");
+    scene.dir("third");
+    let run = private(
+        &scene,
+        "unionmount -l bottom -l top merged
+         unionmount -l merged --ephemeral second; cat second/both; touch second/new
+         unionmount -l second --ephemeral third || echo $?",
+    );
+    let run = run.success();
+    assert_eq!(stdout(&run), "top125\n");
+    assert!(stderr(&run).contains("maximum fs stacking depth exceeded"), "{}", stderr(&run));
+}

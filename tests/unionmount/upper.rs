@@ -77,3 +77,66 @@ fn an_ephemeral_layer_holds_no_more_than_its_size() {
     let run = private(&scene, &format!("unionmount -l bottom --ephemeral=8M merged; {fill}"));
     assert_eq!(stdout(&run.success()), "fits\n");
 }
+
+/// overlayfs leaves its own work/ in the work directory, and what a killed run had begun.
+#[test]
+fn a_work_directory_left_dirty_is_taken_up_again() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = two_layers();
+    private(&scene, "unionmount -l bottom -u up merged; touch merged/new").success();
+    scene.dir("up.work/work/#1");
+    scene.file("up.work/work/#2", "half");
+    let run = private(&scene, "unionmount -l bottom -u up merged; ls merged; ls -A up.work/work");
+    assert_eq!(stdout(&run.success()), "both\nnew\nonly\n");
+}
+
+#[test]
+fn a_killed_command_takes_the_union_along() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = two_layers();
+    scene
+        .sh("unshare-lite --mount -- unionmount -l bottom -u up merged -- sh -c 'echo x > merged/new; kill -KILL $$'")
+        .assert()
+        .code(137);
+    assert_eq!(fs::read_to_string(scene.path("up/new")).unwrap(), "x\n");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_directory_of_a_read_only_layer_is_not_renamed_but_copied() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = two_layers();
+    let run = private(
+        &scene,
+        "unionmount -l bottom -l top -u up merged; mv merged/inner merged/outer; ls merged merged/outer
+         mkdir merged/inner; ls -A merged/inner",
+    );
+    assert_eq!(stdout(&run.success()), "merged:\nboth\nonly\nouter\n\nmerged/outer:\nfile\n");
+    assert_eq!(fs::read_to_string(scene.path("up/outer/file")).unwrap(), "inner");
+}
+
+#[test]
+fn capabilities_and_acls_live_through_a_copy_to_the_upper() {
+    if !needs(&[Need::Root, Need::Program("setfattr")]) {
+        return;
+    }
+    let scene = two_layers();
+    // cap_net_raw=ep, as setcap(8) writes it.
+    let capability = "0x0100000200200000000000000000000000000000";
+    let run = private(
+        &scene,
+        &format!(
+            "setfattr -n security.capability -v {capability} bottom/only
+             unionmount -l bottom -u up merged; touch merged/only; chmod 755 merged/only
+             getfattr --only-values -n security.capability up/only | wc -c"
+        ),
+    );
+    // chmod(2) keeps them, and so did the copy.
+    assert_eq!(stdout(&run.success()), "20\n");
+}

@@ -14,6 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 use xattr::FileExt as _;
 
 use crate::attributes;
+use crate::real_path::RealPaths;
 
 /// An open directory and its name.
 #[derive(Debug)]
@@ -22,42 +23,45 @@ pub struct Layer {
     fd: OwnedFd,
     /// It is on a mount of ours, to which its path does not lead.
     is_private: bool,
+    is_file: bool,
 }
 
 impl Layer {
     /// Opens the directory `path`, which we trust: a link is followed.
     pub fn open(path: &Path, what: &'static str) -> Result<Self> {
-        Self::open_with(path, what, OFlag::O_DIRECTORY)
+        let fd = open_path(path, what, OFlag::O_DIRECTORY)?;
+        let path = path.canonicalize().during(format!("open the {what}"), path)?;
+        Ok(Self { path, fd, is_private: false, is_file: false })
     }
 
-    /// Opens a read-only layer: a directory, or a file that may be an image.
-    pub fn open_lower(path: &Path) -> Result<Self> {
-        let layer = Self::open_with(path, "layer", OFlag::empty())?;
-        match attributes::kind(&layer.stat()?) {
-            SFlag::S_IFDIR | SFlag::S_IFREG => Ok(layer),
-            _ => Err(Error::new("open the layer", layer.path, Errno::ENOTDIR)),
-        }
-    }
-
-    fn open_with(path: &Path, what: &'static str, flags: OFlag) -> Result<Self> {
-        let step = || format!("open the {what}");
-        let flags = flags | OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let fd = openat(AT_FDCWD, path, flags, Mode::empty()).during(step(), path)?;
-        // What the kernel resolved, in one call; realpath(3) takes one for each part of the path.
-        let real = std::fs::read_link(path_by_descriptor(&fd)).or_else(|_| path.canonicalize());
-        Ok(Self { path: real.during(step(), path)?, fd, is_private: false })
+    /// Opens a read-only layer: a directory, or a file that may be an image. A link is followed.
+    pub fn open_lower(path: &Path, real: &mut RealPaths) -> Result<Self> {
+        // Without a slash at its end, which would follow a link.
+        let path: PathBuf = path.components().collect();
+        let fd = open_path(&path, "layer", OFlag::O_NOFOLLOW)?;
+        let is_file = match attributes::kind(&fstat(&fd).during("look at", &path)?) {
+            SFlag::S_IFLNK => {
+                let target = path.canonicalize().during("open the layer", &path)?;
+                return Self::open_lower(&target, real);
+            }
+            SFlag::S_IFDIR => false,
+            SFlag::S_IFREG => true,
+            _ => return Err(Error::new("open the layer", path, Errno::ENOTDIR)),
+        };
+        let path = real.of(&path).during("open the layer", &path)?;
+        Ok(Self { path, fd, is_private: false, is_file })
     }
 
     /// A directory in this one, which must not be a link; open for reading, so that the kernel
     /// checks that we may.
     pub fn child(&self, name: &CStr) -> nix::Result<Self> {
         let fd = openat(&self.fd, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
-        Ok(Self { path: self.join(name), fd, is_private: self.is_private })
+        Ok(Self { path: self.join(name), fd, is_private: self.is_private, is_file: false })
     }
 
     /// A directory on a mount of ours; `path` is for messages.
     pub fn private(path: PathBuf, fd: OwnedFd) -> Self {
-        Self { path, fd, is_private: true }
+        Self { path, fd, is_private: true, is_file: false }
     }
 
     /// Whether its path leads nowhere outside this process.
@@ -94,7 +98,7 @@ impl Layer {
 
     /// Whether it is a file, which makes it an image.
     pub fn is_file(&self) -> bool {
-        self.stat().is_ok_and(|stat| attributes::kind(&stat) == SFlag::S_IFREG)
+        self.is_file
     }
 
     /// Whether what `path` leads to is on the same filesystem.
@@ -118,7 +122,7 @@ impl Layer {
 
     /// A path that leads here for this process, whatever covers its own.
     pub fn path_by_descriptor(&self) -> String {
-        path_by_descriptor(&self.fd)
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
     }
 
     /// The path of what is called `name` in it.
@@ -129,13 +133,13 @@ impl Layer {
     /// The same directory, opened once more.
     pub fn again(&self) -> Result<Self> {
         let fd = self.fd.try_clone().during("duplicate a descriptor", &self.path)?;
-        Ok(Self { path: self.path.clone(), fd, is_private: self.is_private })
+        Ok(Self { path: self.path.clone(), fd, is_private: self.is_private, is_file: false })
     }
 
     /// The same directory, open for reading.
     pub fn reopened(&self) -> Result<Self> {
         let fd = openat(&self.fd, ".", DIRECTORY, Mode::empty()).during("open the layer", &self.path)?;
-        Ok(Self { path: self.path.clone(), fd, is_private: self.is_private })
+        Ok(Self { path: self.path.clone(), fd, is_private: self.is_private, is_file: false })
     }
 
     /// Whether it hides the directories of the same name in the layers below it; it must be open for reading.
@@ -163,8 +167,11 @@ impl Layer {
     }
 }
 
-fn path_by_descriptor(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
+fn open_path(path: &Path, what: &'static str, flags: OFlag) -> Result<OwnedFd> {
+    openat(AT_FDCWD, path, flags | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {
+        let limit = "each layer takes a descriptor: raise the limit with 'ulimit -n'";
+        Error::new(format!("open the {what}"), path, errno).or_hint((errno == Errno::EMFILE).then_some(limit))
+    })
 }
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);

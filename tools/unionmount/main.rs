@@ -24,6 +24,7 @@ mod options;
 mod overlay;
 mod pipeline;
 mod plan;
+mod real_path;
 mod scratch;
 mod shift;
 mod show;

@@ -148,6 +148,10 @@ impl Assembly<'_> {
             for name in part.directory.names()? {
                 let stat = match attributes::of(&part.directory, &name) {
                     Err(Errno::ENOENT) => continue, // gone meanwhile
+                    // Our tmpfs may cover it for the time being.
+                    Ok(_) if part.directory.join(&name) == self.parts.merged.path() => {
+                        self.parts.merged.stat()?
+                    }
                     stat => stat.during("look at", part.directory.join(&name))?,
                 };
                 if kind(&stat) == SFlag::S_IFDIR {

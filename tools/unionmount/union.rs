@@ -12,6 +12,7 @@ use crate::layer::Layer;
 use crate::options::Setting;
 use crate::overlay::{self, Overlay};
 use crate::plan::{Stack, Writable};
+use crate::real_path::RealPaths;
 use crate::scratch::Scratch;
 use crate::shift::Shift;
 use crate::source::Source;
@@ -129,8 +130,10 @@ impl Parts<'_> {
 
 impl ReadOnly {
     fn open(stack: &Stack) -> Result<Self> {
-        let open =
-            |paths: &[PathBuf]| paths.iter().map(|path| Layer::open_lower(path)).collect::<Result<Vec<_>>>();
+        let mut real = RealPaths::default();
+        let mut open = |paths: &[PathBuf]| {
+            paths.iter().map(|path| Layer::open_lower(path, &mut real)).collect::<Result<Vec<_>>>()
+        };
         Ok(Self {
             lowers: open(&stack.lowers)?,
             data_only: open(&stack.data_only)?,
