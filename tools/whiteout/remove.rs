@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::directory::Directory;
-use crate::node;
+use crate::{node, tree};
 
 /// Removes the node `name`; links are not followed. What is gone already is fine.
 pub fn remove(directory: &Directory, name: &OsStr) -> Result<()> {
@@ -27,6 +27,8 @@ pub fn remove(directory: &Directory, name: &OsStr) -> Result<()> {
 
 /// Removes all that is in the directory.
 pub fn remove_content(directory: &Directory) -> Result<()> {
+    // One of another owner's stays closed, and says so.
+    let _ = tree::open_up(directory);
     directory.names()?.iter().try_for_each(|name| remove(directory, name))
 }
 
