@@ -120,3 +120,37 @@ fn an_archive_with_an_error_at_its_end_changes_nothing() {
         assert_eq!(described(&scene.path("root")), before);
     }
 }
+
+#[test]
+fn what_is_mounted_in_the_root_filesystem_is_never_touched() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.sh("mkdir -p root/etc root/home/ann root/a host; echo kept >host/file; echo kept >host/other; echo x >root/etc/conf").assert().success();
+    let attacks = [
+        Archive::new().file(".wh.home", ""),
+        Archive::new().file("home/.wh.ann", ""),
+        Archive::new().file("home/.wh..wh..opq", ""),
+        Archive::new().file("home", "a file in its place"),
+        Archive::new().file("home/ann/new", ""),
+        Archive::new().file("home/ann/.wh.file", ""),
+        Archive::new().file(".wh.etc", ""),
+        Archive::new().file("etc/conf", "new"),
+    ];
+    for attack in attacks {
+        // Something to be deleted before what stands in the way is met: it must not be.
+        fs::write(scene.path("archive.tar"), attack.file(".wh.a", "").end()).unwrap();
+        let failed = scene
+            .sh("unshare -m sh -c 'mount --bind host root/home/ann && mount --bind host/other root/etc/conf &&
+                 whiteout unpack --apply root <archive.tar'")
+            .assert()
+            .code(125);
+        assert!(stderr(&failed).contains("something is mounted there"), "{failed}");
+        scene
+            .sh("cat host/file host/other; ls -A root host")
+            .assert()
+            .success()
+            .stdout("kept\nkept\nhost:\nfile\nother\n\nroot:\na\netc\nhome\n");
+    }
+}

@@ -252,3 +252,27 @@ fn verbose_names_each_step() {
         "whiteout: make a whiteout (overlay) at layer/a\nwhiteout: make layer/dir opaque (overlay)\n"
     );
 }
+
+#[test]
+fn marks_of_fuse_overlayfs_are_understood() {
+    if !needs(&[Need::Root, Need::Fuse, Need::Program("fuse-overlayfs")]) {
+        return;
+    }
+    let scene = Scene::new();
+    disk(&scene, "layers");
+    let shown = By::Root.sh(
+        &scene,
+        "layers",
+        &format!(
+            "{LAYERS} fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work merged; cd merged
+            rm file; rm -r gone again; mkdir again; mv dir/a dir/b; cd ..; umount merged; whiteout list upper
+            whiteout pack upper >tar; grep -c fuseoverlayfs tar || tar -tf tar; whiteout diff -u upper -l lower
+            whiteout remove upper/again; whiteout list upper"
+        ),
+    );
+    assert_eq!(
+        shown,
+        "again/\ndir/a\nfile\ngone\n0\n./\n.wh.file\n.wh.gone\nagain/\nagain/.wh..wh..opq\ndir/\ndir/.wh.a\ndir/b\n\
+         C /again\nD /again/old\nD /again/same\nC /dir\nD /dir/a\nA /dir/b\nD /file\nD /gone\ndir/a\nfile\ngone\n"
+    );
+}

@@ -9,7 +9,7 @@ use crate::common::{Scene, stdout};
 pub fn disk(scene: &Scene, name: &str) -> PathBuf {
     let directory = scene.dir(name);
     if xattr::set(&directory, "user.test", b"").is_err() {
-        let make = "truncate -s 64M \"$0.img\" && mkfs.ext4 -q \"$0.img\" && mount -o loop \"$0.img\" \"$0\" \
+        let make = "truncate -s 128M \"$0.img\" && mkfs.ext4 -q \"$0.img\" && mount -o loop \"$0.img\" \"$0\" \
                     && rmdir \"$0/lost+found\" && chmod 777 \"$0\"";
         scene.sh(&make.replace("$0", directory.to_str().unwrap())).assert().success();
     }

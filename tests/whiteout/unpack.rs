@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use tar::EntryType;
+use tar::{EntryType, Header};
 
 use crate::archive::Archive;
+use crate::common::needs::in_uml;
 use crate::common::{Need, Scene, needs, stderr, stdout};
 use crate::place::{By, LAYERS, disk};
 use crate::tree::described;
@@ -440,6 +441,22 @@ fn an_ordinary_user_says_what_to_do_without() {
 }
 
 #[test]
+fn a_directory_without_write_permission_is_filled_all_the_same() {
+    let scene = Scene::new();
+    let closed = || {
+        Archive::new().header("d", EntryType::Directory, 0, |header| header.set_mode(0o555)).file("d/f", "")
+    };
+    fs::write(scene.path("whole.tar"), closed().end()).unwrap();
+    fs::write(scene.path("broken.tar"), closed().open()).unwrap();
+    scene
+        .user_sh("whiteout unpack --no-same-owner broken <broken.tar; ls -A; whiteout unpack --no-same-owner layer <whole.tar
+                  stat -c %a layer/d; chmod 755 layer/d")
+        .assert()
+        .success()
+        .stdout("broken.tar\nwhole.tar\n555\n");
+}
+
+#[test]
 fn archives_of_gnu_tar_in_all_its_formats_come_out_the_same() {
     if !needs(&[Need::Root, Need::Program("setfacl"), Need::Program("setfattr")]) {
         return;
@@ -464,4 +481,80 @@ fn archives_of_gnu_tar_in_all_its_formats_come_out_the_same() {
                diff -r old ${format#* } || exit; done")
         .assert()
         .success();
+}
+
+/// An archive with each of the things that a reader has to understand.
+fn something_of_everything() -> Vec<u8> {
+    Archive::new()
+        .directory("./")
+        .pax(&[("path", b"d/a long one"), ("mtime", b"5.5")])
+        .file("d/a", "content")
+        .hard_link("d/b", "d/a long one")
+        .symlink("d/l", "../../host")
+        .file("d/.wh.c", "")
+        .file("d/.wh..wh..opq", "")
+        .entry("n", EntryType::GNULongName, b"d/other\0")
+        .file("x", &"y".repeat(700))
+        .pax(&[
+            ("GNU.sparse.major", b"1"),
+            ("GNU.sparse.minor", b"0"),
+            ("GNU.sparse.name", b"s"),
+            ("GNU.sparse.realsize", b"9"),
+        ])
+        .entry("y", EntryType::Regular, &[&b"1\n0\n1\n"[..], &[0; 506], b"z"].concat())
+        .end()
+}
+
+#[test]
+fn damaged_archives_end_in_a_message_and_never_in_a_crash() {
+    let scene = Scene::new();
+    scene.file("host/secret", "untouched");
+    let before = described(&scene.path("host"));
+    let whole = something_of_everything();
+    unpack(&scene, whole.clone()).success();
+    scene.sh("rm -r layer").assert().success();
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        // Knuth's MMIX generator: the same damage each time.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let mut accepted = 0;
+    let rounds = if in_uml() { 40 } else { 200 }; // which is slow
+    for round in 0..rounds {
+        let mut archive = whole.clone();
+        for _ in 0..=next(3) {
+            let at = next(archive.len());
+            let odd = b"\0/.\xff 017w=\n";
+            archive[at] = if next(2) == 0 { next(256) as u8 } else { odd[next(odd.len())] };
+            // Most damage is to be found by something else than the checksum.
+            let block = at / 512 * 512;
+            if next(4) > 0 {
+                let mut header = Header::from_byte_slice(&archive[block..block + 512]).clone();
+                header.set_cksum();
+                archive[block..block + 512].copy_from_slice(header.as_bytes());
+            }
+        }
+        if next(5) == 0 {
+            archive.truncate(next(archive.len()));
+        }
+        fs::write(scene.path("archive.tar"), archive).unwrap();
+        let run =
+            scene.sh("whiteout unpack --no-same-owner --skip-devices layer <archive.tar").output().unwrap();
+        let message = String::from_utf8_lossy(&run.stderr);
+        match run.status.code() {
+            Some(0) => accepted += 1,
+            Some(125) => assert!(
+                message.starts_with("whiteout: ") && !scene.path("layer").exists(),
+                "{round}: {message}"
+            ),
+            other => panic!("round {round}: {other:?}: {message}"),
+        }
+        if scene.path("layer").exists() {
+            scene.sh("chmod -R u+rwx layer; rm -r layer").assert().success();
+        }
+        assert_eq!(described(&scene.path("host")), before, "round {round}");
+        assert!(!scene.path(".layer.unpack").exists(), "round {round}");
+    }
+    assert!((1..rounds).contains(&accepted), "{accepted}");
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::{During as _, Result, trace};
 use nix::fcntl::renameat;
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{FileStat, Mode, mkdirat};
 
 use crate::directory::Directory;
 use crate::format::Format;
@@ -35,11 +35,34 @@ pub fn apply(root: &Path, options: &Options) -> Result<()> {
         Unpacking::new(Tree::new(top.again()?.named(root.path()), Format::Oci, true)?, &options, Some(&root));
     unpacking.all(&mut reader)?;
     trace::step(format_args!("put it in place in {}", root.path().display()));
+    check_content(&top, &root)?;
     merge_content(&top, &root)?;
     drop(staging);
     // Last, for the end of our working directory changed its time as well.
     tree::set_modified(&root, modified)?;
     unpacking.finish_top_on(&root)
+}
+
+/// Finds what stands in the way of [`merge_content`], before anything is changed.
+fn check_content(layer: &Directory, target: &Directory) -> Result<()> {
+    let Listing { nodes, whiteouts, opaque } = Listing::read(layer, Reading::ALL)?;
+    if opaque.is_some() {
+        return target
+            .names()?
+            .iter()
+            .filter(|name| *name != STAGING)
+            .try_for_each(|name| remove::check(target, name));
+    }
+    whiteouts.keys().try_for_each(|name| remove::check(target, name))?;
+    for Node { name, .. } in nodes.iter().filter(|node| !whiteouts.contains_key(&node.name)) {
+        let is_directory = |stat: Option<FileStat>| stat.is_some_and(|stat| node::is_directory(&stat));
+        if is_directory(layer.stat(name)?) && is_directory(target.stat(name)?) {
+            check_content(&layer.child(name)?, &target.child_of_same_mount(name)?)?;
+        } else {
+            remove::check(target, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Carries a directory's marks out on `target`, and moves what it holds there.

@@ -3,6 +3,7 @@
 //! The time it takes grows with the upper layer alone; lower ones are looked at only where
 //! the upper has something, and listed only where it hides a directory's whole content.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use common::Result;
@@ -100,7 +101,7 @@ impl Walk {
     fn kind_of(
         &self,
         directory: &Directory,
-        name: &std::ffi::OsStr,
+        name: &OsStr,
         new: &FileStat,
         old: Option<&Found>,
     ) -> Result<Option<Kind>> {

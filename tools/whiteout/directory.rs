@@ -51,6 +51,24 @@ impl Directory {
         Ok(Self { fd: File::from(fd), path, level: self.level + 1 })
     }
 
+    /// Opens the directory `name` in this one, unless something is mounted on it.
+    pub fn child_of_same_mount(&self, name: &OsStr) -> Result<Self> {
+        self.refuse_mount(name)?;
+        self.child(name)
+    }
+
+    /// Fails if something is mounted on `name`.
+    pub fn refuse_mount(&self, name: &OsStr) -> Result<()> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        match openat2(&self.fd, name, how) {
+            Err(Errno::EXDEV) => Err(Error::new("look at", self.path_of(name), "something is mounted there")
+                .hint("unmount it first")),
+            result => result.map(drop).during("look at", self.path_of(name)),
+        }
+    }
+
     /// Opens the directory that `path` leads to from here; a link on the way is an error.
     pub fn descend(&self, path: &Path) -> nix::Result<Self> {
         let how = OpenHow::new()

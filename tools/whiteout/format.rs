@@ -28,6 +28,10 @@ pub enum Format {
 pub const PREFIX: &str = ".wh.";
 /// The OCI mark of an opaque directory.
 pub const OPAQUE_NAME: &str = ".wh..wh..opq";
+/// What fuse-overlayfs writes in an opaque directory besides: a device, or a file.
+pub const FUSE_OPAQUE_NAME: &str = ".wh..opq";
+/// What fuse-overlayfs's own attributes begin with.
+pub const FUSE_ATTRIBUTE_PREFIX: &str = "user.fuseoverlayfs.";
 /// What AUFS's own bookkeeping begins with, such as `.wh..wh.plnk`; it hides nothing.
 pub const AUFS_PREFIX: &str = ".wh..wh.";
 /// What overlay's own attributes begin with, for root and with `userxattr`.

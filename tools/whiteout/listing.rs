@@ -102,6 +102,9 @@ impl Listing {
 
 /// `None`: it went away while we read.
 fn entry(directory: &Directory, name: &OsStr, kind: Option<Type>, reading: Reading) -> Result<Option<Entry>> {
+    if reading.names && name == format::FUSE_OPAQUE_NAME {
+        return Ok(Some(Entry::OpaqueMark));
+    }
     if !matches!(kind, Some(Type::Directory | Type::Symlink | Type::Fifo | Type::Socket | Type::BlockDevice))
     {
         let Some(stat) = directory.stat(name)? else { return Ok(None) };

@@ -73,8 +73,16 @@ fn parent_of(place: &Place) -> Result<Directory> {
 
 /// A mark that is there.
 enum Found {
-    Whiteout { directory: Directory, name: OsString, format: Format },
-    Opaque { directory: Directory, format: Format },
+    Whiteout {
+        directory: Directory,
+        name: OsString,
+        format: Format,
+    },
+    /// With all marks that say so: fuse-overlayfs writes several.
+    Opaque {
+        directory: Directory,
+        formats: Vec<Format>,
+    },
 }
 
 impl Found {
@@ -86,8 +94,14 @@ impl Found {
         }
         if directory.stat(&place.name)?.is_some_and(|stat| node::is_directory(&stat)) {
             let directory = directory.child(&place.name)?;
-            if let Some(format) = Listing::read(&directory, Reading::ALL)?.opaque {
-                return Ok(Self::Opaque { directory, format });
+            let mut formats = Vec::new();
+            for format in [Format::Overlay, Format::Userxattr, Format::Oci] {
+                if is_opaque(&directory, format)? {
+                    formats.push(format);
+                }
+            }
+            if !formats.is_empty() {
+                return Ok(Self::Opaque { directory, formats });
             }
         }
         Err(Error::new("remove the mark", &place.path, "neither a whiteout nor an opaque directory")
@@ -104,14 +118,18 @@ impl Found {
     fn remove(&self) -> Result<()> {
         match self {
             Self::Whiteout { directory, name, format } => remove_whiteout(directory, name, *format),
-            Self::Opaque { directory, format } => remove_opaque(directory, *format),
+            Self::Opaque { directory, formats } => {
+                formats.iter().try_for_each(|format| remove_opaque(directory, *format))
+            }
         }
     }
 
     fn make(&self) -> Result<()> {
         match self {
             Self::Whiteout { directory, name, format } => make_whiteout(directory, name, *format),
-            Self::Opaque { directory, format } => make_opaque(directory, *format),
+            Self::Opaque { directory, formats } => {
+                formats.iter().try_for_each(|format| make_opaque(directory, *format))
+            }
         }
     }
 }
@@ -153,7 +171,14 @@ pub fn make_opaque(directory: &Directory, format: Format) -> Result<()> {
 pub fn remove_opaque(directory: &Directory, format: Format) -> Result<()> {
     match format.opaque_attribute() {
         Some(attribute) => directory.remove_attribute(attribute),
-        None => unlink(directory, OsStr::new(format::OPAQUE_NAME)),
+        None => {
+            for name in [format::OPAQUE_NAME, format::FUSE_OPAQUE_NAME].map(OsStr::new) {
+                if directory.stat(name)?.is_some() {
+                    unlink(directory, name)?;
+                }
+            }
+            Ok(())
+        }
     }
 }
 

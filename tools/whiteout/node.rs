@@ -110,7 +110,8 @@ fn shown_attribute(attribute: &OsStr) -> Option<OsString> {
             return Some(OsString::from_vec([prefix.as_bytes(), inner].concat()));
         }
     }
-    (attribute != "security.selinux").then(|| attribute.to_owned())
+    let is_fuses = attribute.as_bytes().starts_with(format::FUSE_ATTRIBUTE_PREFIX.as_bytes());
+    (!is_fuses && attribute != "security.selinux").then(|| attribute.to_owned())
 }
 
 /// The name under which a layer has to hold an attribute so that an overlay shows it as this one.
@@ -151,6 +152,7 @@ mod tests {
             ("trusted.overlay.overlay.opaque", Some("trusted.overlay.opaque")),
             ("user.overlay.overlay.overlay.x", Some("user.overlay.overlay.x")),
             ("security.selinux", None),
+            ("user.fuseoverlayfs.origin", None),
         ] {
             let found = shown_attribute(OsStr::new(layer));
             assert_eq!(found.as_deref(), shown.map(OsStr::new), "{layer}");

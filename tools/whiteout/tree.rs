@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use common::{During as _, Error, Result};
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, futimens, mkdirat};
+use nix::sys::stat::{Mode, fchmod, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::geteuid;
 
 use crate::directory::Directory;
 use crate::format::Format;
@@ -32,6 +33,8 @@ struct Current {
     directory: Directory,
     modified: TimeSpec,
     default_acl: Option<Vec<u8>>,
+    /// Its mode, if it does not let us work in it.
+    closed: Option<Mode>,
 }
 
 /// What new nodes would inherit from the directory. None may: they are what their entries say.
@@ -66,16 +69,20 @@ impl Tree {
             if default_acl.is_some() {
                 directory.remove_attribute(DEFAULT_ACL)?;
             }
-            self.current = Some(Current { path: path.to_owned(), directory, modified, default_acl });
+            let closed = open_up(&directory)?;
+            self.current = Some(Current { path: path.to_owned(), directory, modified, default_acl, closed });
         }
         Ok(self.current.as_ref().map_or(&self.top, |current| &current.directory))
     }
 
     /// Gives the current directory back what it had before, if there is one.
     pub fn leave(&mut self) -> Result<()> {
-        let Some(Current { directory, modified, default_acl, .. }) = self.current.take() else {
+        let Some(Current { path: _, directory, modified, default_acl, closed }) = self.current.take() else {
             return Ok(());
         };
+        if let Some(mode) = closed {
+            fchmod(&directory, mode).during("set its mode", directory.path())?;
+        }
         if let Some(acl) = default_acl {
             directory.set_attribute(DEFAULT_ACL, &acl)?;
         }
@@ -127,6 +134,16 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Lets its owner write to a directory, which root may in any case; returns the mode to be set again.
+pub fn open_up(directory: &Directory) -> Result<Option<Mode>> {
+    let mode = Mode::from_bits_truncate(directory.own_stat()?.st_mode);
+    if geteuid().is_root() || mode.contains(Mode::S_IRWXU) {
+        return Ok(None);
+    }
+    fchmod(directory, mode | Mode::S_IRWXU).during("set its mode", directory.path())?;
+    Ok(Some(mode))
 }
 
 /// Whether our own whiteout, of a kernel's format, is at `name`.

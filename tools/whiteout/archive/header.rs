@@ -21,15 +21,16 @@ pub struct Block(Header);
 impl Block {
     /// Takes the block; `None` if its checksum is wrong.
     pub fn new(block: &[u8; BLOCK]) -> Option<Self> {
-        const CHECKSUM: std::ops::Range<usize> = 148..156;
-        let header = Header::from_byte_slice(block).clone();
-        let stored = unsigned(&block[CHECKSUM])?;
-        let spaced = |(at, &byte): (usize, &u8)| if CHECKSUM.contains(&at) { b' ' } else { byte };
-        let bytes: Vec<u8> = block.iter().enumerate().map(spaced).collect();
-        let sum: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
+        let (before, rest) = block.split_at(148);
+        let (checksum, after) = rest.split_at(8);
+        let stored = unsigned(checksum)?;
+        // The field itself counts as blanks.
+        let bytes = || before.iter().chain(after).copied();
+        let sum = 8 * u64::from(b' ') + bytes().map(u64::from).sum::<u64>();
         // Some old programs added signed bytes.
-        let signed: i64 = bytes.iter().map(|&byte| i64::from(byte as i8)).sum();
-        (stored == sum || i64::try_from(stored) == Ok(signed)).then_some(Self(header))
+        let signed = || 8 * i64::from(b' ') + bytes().map(|byte| i64::from(byte as i8)).sum::<i64>();
+        let right = stored == sum || i64::try_from(stored) == Ok(signed());
+        right.then(|| Self(Header::from_byte_slice(block).clone()))
     }
 
     /// The entry's type, one letter.
