@@ -7,6 +7,7 @@ mod archive;
 mod common;
 mod convert;
 mod diff;
+mod hostile;
 mod marks;
 mod pack;
 mod peers;

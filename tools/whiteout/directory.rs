@@ -231,6 +231,12 @@ pub fn attribute_error(attribute: &str, path: &Path, why: io::Error) -> Error {
         Some(Errno::EPERM) if attribute.starts_with("trusted.") => {
             Some("trusted attributes need CAP_SYS_ADMIN on the machine itself; use --format userxattr")
         }
+        Some(Errno::EPERM) if attribute.starts_with("security.") => Some(
+            "it needs privilege in a user namespace at least; run it under unshare-lite --user --map-root-user",
+        ),
+        Some(Errno::EINVAL) if attribute.starts_with("system.posix_acl_") => {
+            Some("it names ids that this user namespace does not have; map more ids")
+        }
         _ => None,
     };
     Error::new(format!("set {attribute}"), path, why).or_hint(hint)
