@@ -186,7 +186,11 @@ fn bombs_go_off_quietly() {
         "a path of more than 16 KiB",
     );
     let deep = b"a/".repeat(2_000);
-    refused(Archive::new().pax(&[("path", &deep)]).directory("x").end(), "more than 1024 levels");
+    refused(Archive::new().pax(&[("path", &deep)]).directory("x").end(), "more than 500 levels");
+    // As deep as may be, and then an error: all of it goes.
+    let deep = b"a/".repeat(500);
+    let deepest = || Archive::new().pax(&[("path", &deep)]).directory("x");
+    refused(deepest().file("../x", "").end(), "'..'");
     refused(Archive::new().pax(&[("path", &[b'n'; 300])]).file("x", "").end(), "a name that is too long");
     refused(Archive::new().header("x", EntryType::XHeader, 8 << 30, |_| {}).end(), "more than 1 MiB");
     refused(Archive::new().header("x", EntryType::GNULongName, 1 << 40, |_| {}).end(), "more than 1 MiB");
@@ -214,6 +218,20 @@ fn bombs_go_off_quietly() {
         parts.entry("y", EntryType::Regular, &[&b"99999999999\n"[..], &[0; 500]].concat()).end(),
         "its holes",
     );
+}
+
+#[test]
+fn the_deepest_layer_can_be_packed_again() {
+    let scene = Scene::new();
+    let archive = Archive::new().pax(&[("path", &b"a/".repeat(500))]).directory("x").end();
+    unpack(&scene, archive).success();
+    scene
+        .sh("ulimit -Sn 64; whiteout pack layer >1.tar && whiteout unpack again <1.tar && whiteout pack again | cmp - 1.tar
+             mkdir root; whiteout unpack --apply root <1.tar && whiteout list root && whiteout diff -u again -l layer")
+        .assert()
+        .success()
+        .stdout("");
+    scene.sh("rm -r layer again root").assert().success();
 }
 
 #[test]

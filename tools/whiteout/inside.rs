@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use common::error::printable;
 use common::{Error, Result};
 
-use crate::directory::MOST_LEVELS;
 use crate::format;
 
 /// A place in the layer: no `..`, no link and no absolute path leads out of it.
@@ -59,7 +58,7 @@ impl Inside {
             levels += 1;
         }
         if levels > MOST_LEVELS {
-            return refuse("a path of more than 1024 levels");
+            return refuse("a path of more than 500 levels");
         }
         Ok(match last {
             None => Self::Top,
@@ -109,6 +108,8 @@ fn shortened(path: &[u8]) -> OsString {
     format!("{}…", name.chars().take(200).collect::<String>()).into()
 }
 
+/// Well below what we can walk again, to pack or to remove it, with 1,024 open files.
+const MOST_LEVELS: usize = 500;
 /// NAME_MAX of Linux.
 const MOST_NAME: usize = 255;
 /// More than any program but ours could use: PATH_MAX is 4,096.
