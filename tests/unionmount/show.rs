@@ -29,13 +29,10 @@ fn the_stack_is_shown_as_it_was_given() {
         shown(&scene, "-l bottom --init init --ephemeral"),
         json!({"merged": merged, "lower": [path("bottom")], "init": path("init"), "ephemeral": true})
     );
-    if needs(&[Need::OverlayAppend]) {
-        // Before that the kernel keeps only the number of our descriptor.
-        assert_eq!(
-            shown(&scene, "-l bottom"),
-            json!({"merged": merged, "lower": [path("bottom")], "ephemeral": false})
-        );
-    }
+    assert_eq!(
+        shown(&scene, "-l bottom"),
+        json!({"merged": merged, "lower": [path("bottom")], "ephemeral": false})
+    );
 }
 
 #[test]
@@ -54,9 +51,6 @@ fn it_is_shown_to_a_person_from_the_bottom_up() {
 
 #[test]
 fn a_layer_in_pieces_is_shown_as_the_layer() {
-    if !needs(&[Need::OverlayAppend]) {
-        return;
-    }
     let scene = two_layers();
     let run = rootless(&scene, "unionmount -l / -u up -w up.work merged; unionmount --show --json merged");
     let record: Value = serde_json::from_str(&stdout(&run.success())).unwrap();
