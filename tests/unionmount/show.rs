@@ -71,10 +71,11 @@ fn unmount_removes_what_the_mount_made_and_nothing_else() {
          unionmount -l bottom -u up merged; echo new > merged/new; unionmount --unmount merged
          ls -d up/new; ls -d up.work 2>/dev/null || echo no work
          unionmount -l bottom -u up -w work --index merged; unionmount --unmount merged; ls -dA work work/*  2>/dev/null || true
+         unionmount -l bottom -u 'o,d:d' merged; unionmount --unmount merged; ls -d o,d:d*
          unionmount -l bottom --ephemeral merged; unionmount --unmount merged
          test \"$before\" = \"$(cat /proc/self/mountinfo)\"",
     );
-    assert_eq!(stdout(&run.success()), "up/new\nno work\nwork\n");
+    assert_eq!(stdout(&run.success()), "up/new\nno work\nwork\no,d:d\n");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 /// The option's path, from an option string or by descriptor.
-fn one_path(mount: &Mount, key: &str) -> Option<PathBuf> {
+pub fn one_path(mount: &Mount, key: &str) -> Option<PathBuf> {
     let value = mount.super_option_values(key).pop()?;
     // By descriptor the kernel shows the path as it is, and our option string is the only one with escapes.
     let by_string = mount.super_option_values("lowerdir+").is_empty();
