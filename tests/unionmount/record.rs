@@ -9,7 +9,8 @@ use crate::two_layers;
 
 /// A process in namespaces of its own, as `unshare-lite --detach` makes one, and its record.
 fn container(scene: &Scene, unshare: &str) -> (Child, String) {
-    let script = format!("exec unshare-lite {unshare} -- sh -c 'echo; exec sleep 60'");
+    let separator = if unshare.contains(" -- ") { "" } else { "--" };
+    let script = format!("exec unshare-lite {unshare} {separator} sh -c 'echo; exec sleep 60'");
     let mut child = scene.std_sh(&script).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = [0];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
@@ -62,6 +63,30 @@ fn the_union_is_mounted_in_the_container_and_not_here() {
         container.kill().unwrap();
         container.wait().unwrap();
         scene.assert_nothing_left();
+    }
+}
+
+/// The tool is not in the container's PID namespace: in its /proc there is no /proc/self.
+#[test]
+fn the_container_may_have_a_proc_without_this_process() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    for namespaces in ["--mount", "--user --map-root-user --mount"] {
+        for layers in ["-l bottom -l top", "-l bottom", "-l /"] {
+            let scene = two_layers();
+            let hidden = "-- sh -c 'mount -t tmpfs tmpfs /proc; exec \"$@\"' sh";
+            let (mut container, record) = container(&scene, &format!("{namespaces} {hidden}"));
+            let run = scene
+                .sh(&format!("unionmount --from - {layers} --ephemeral merged"))
+                .write_stdin(record)
+                .assert();
+            run.success();
+            let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", container.id())).unwrap();
+            assert!(table.contains("/merged rw,"), "{namespaces} {layers}: {table}");
+            container.kill().unwrap();
+            container.wait().unwrap();
+        }
     }
 }
 

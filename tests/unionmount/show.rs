@@ -29,13 +29,10 @@ fn the_stack_is_shown_as_it_was_given() {
         shown(&scene, "-l bottom --init init --ephemeral"),
         json!({"merged": merged, "lower": [path("bottom")], "init": path("init"), "ephemeral": true})
     );
-    if needs(&[Need::OverlayAppend]) {
-        // Before that the kernel keeps only the number of our descriptor.
-        assert_eq!(
-            shown(&scene, "-l bottom"),
-            json!({"merged": merged, "lower": [path("bottom")], "ephemeral": false})
-        );
-    }
+    assert_eq!(
+        shown(&scene, "-l bottom"),
+        json!({"merged": merged, "lower": [path("bottom")], "ephemeral": false})
+    );
 }
 
 #[test]
@@ -54,9 +51,6 @@ fn it_is_shown_to_a_person_from_the_bottom_up() {
 
 #[test]
 fn a_layer_in_pieces_is_shown_as_the_layer() {
-    if !needs(&[Need::OverlayAppend]) {
-        return;
-    }
     let scene = two_layers();
     let run = rootless(&scene, "unionmount -l / -u up -w up.work merged; unionmount --show --json merged");
     let record: Value = serde_json::from_str(&stdout(&run.success())).unwrap();
@@ -77,10 +71,11 @@ fn unmount_removes_what_the_mount_made_and_nothing_else() {
          unionmount -l bottom -u up merged; echo new > merged/new; unionmount --unmount merged
          ls -d up/new; ls -d up.work 2>/dev/null || echo no work
          unionmount -l bottom -u up -w work --index merged; unionmount --unmount merged; ls -dA work work/*  2>/dev/null || true
+         unionmount -l bottom -u 'o,d:d' merged; unionmount --unmount merged; ls -d o,d:d*
          unionmount -l bottom --ephemeral merged; unionmount --unmount merged
          test \"$before\" = \"$(cat /proc/self/mountinfo)\"",
     );
-    assert_eq!(stdout(&run.success()), "up/new\nno work\nwork\n");
+    assert_eq!(stdout(&run.success()), "up/new\nno work\nwork\no,d:d\n");
 }
 
 #[test]

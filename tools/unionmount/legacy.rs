@@ -36,7 +36,7 @@ pub fn mount(overlay: &Overlay<'_>, scratch: &Scratch, log: &mut KernelLog) -> R
     if !path.exists() {
         scratch.directory(stage)?;
     }
-    let options = options(overlay, by_path);
+    let options = options(overlay, |layer| by_path(layer, root));
     if options.len() < PAGE {
         mount_options(overlay, &path, &options, log)?;
     } else {
@@ -69,7 +69,7 @@ fn mount_options(overlay: &Overlay<'_>, path: &Path, options: &OsStr, log: &mut 
 }
 
 /// `lowerdir=TOP:…:BOTTOM,upperdir=…,workdir=…` and the flags.
-fn options(overlay: &Overlay<'_>, name: fn(&Layer) -> Vec<u8>) -> OsString {
+fn options(overlay: &Overlay<'_>, name: impl Fn(&Layer) -> Vec<u8>) -> OsString {
     let lowers: Vec<Vec<u8>> = overlay.lowers.iter().rev().map(|layer| name(layer)).collect();
     let mut text = [b"lowerdir=".to_vec(), lowers.join(&b':')].concat();
     if let Some((upper, work)) = overlay.writable {
@@ -82,9 +82,13 @@ fn options(overlay: &Overlay<'_>, name: fn(&Layer) -> Vec<u8>) -> OsString {
 }
 
 /// With a backslash before what separates layers or options (Documentation/filesystems/overlayfs.rst).
-fn by_path(layer: &Layer) -> Vec<u8> {
+/// `scratch` is where our tmpfs can be reached.
+fn by_path(layer: &Layer, scratch: &Path) -> Vec<u8> {
+    if let Some(inside) = Scratch::path_inside(layer) {
+        return escaped_path(&scratch.join(inside)).into_vec();
+    }
     match layer.reachable_path() {
-        Some(path) => escaped(path.as_os_str().as_bytes()),
+        Some(path) => escaped_path(path).into_vec(),
         None => layer.path_by_descriptor().into_bytes(),
     }
 }

@@ -35,6 +35,7 @@ mod tree;
 mod union;
 mod unmount;
 mod upper;
+mod user_namespace;
 mod users;
 
 use std::process::ExitCode;
@@ -53,10 +54,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match Plan::new(cli)? {
         Plan::Show { merged, json } => show::show(&merged, json)?,
         Plan::Unmount { merged } => unmount::unmount(&merged)?,
-        Plan::Mount { stack, then: Then::Return } => Union::mount(&stack)?.keep(),
+        Plan::Mount { stack, then: Then::Return } => {
+            Union::mount(&stack, user_namespace::is_inner()?)?.keep()
+        }
         Plan::Mount { stack, then: Then::HandOn { record } } => pipeline::stage(&record, &stack)?,
         Plan::Mount { stack, then: Then::Exec(command) } => {
-            let union = Union::mount(&stack)?;
+            let union = Union::mount(&stack, user_namespace::is_inner()?)?;
             let error = command.exec();
             drop(union); // COMMAND does not run, so nothing stays
             return Err(error);

@@ -50,8 +50,7 @@ impl Mounted {
         let layers = lowers(&self.mount); // top first
         let mut lower: Vec<PathBuf> = layers
             .into_iter()
-            .filter(|layer| !(is_ours && layer == Path::new("/empty")))
-            .map(|layer| skeleton_of(&layer).filter(|_| is_ours).unwrap_or(layer))
+            .filter_map(|layer| if is_ours { self.given(layer) } else { Some(layer) })
             .collect();
         let init = (source.init && !lower.is_empty()).then(|| lower.remove(0));
         lower.reverse();
@@ -68,12 +67,25 @@ impl Mounted {
     }
 }
 
+impl Mounted {
+    /// The layer as it was given; `None` for the empty one that we add below a single one.
+    fn given(&self, layer: PathBuf) -> Option<PathBuf> {
+        // Before Linux 6.7, our tmpfs covered MERGED while it was built.
+        let inside = layer.strip_prefix(&self.mount.mount_point).map(|path| Path::new("/").join(path));
+        let inside = inside.as_deref().unwrap_or(&layer);
+        if inside == Path::new("/empty") {
+            return None;
+        }
+        Some(skeleton_of(inside).unwrap_or(layer))
+    }
+}
+
 fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(path).to_owned()
 }
 
 /// The option's path, from an option string or by descriptor.
-fn one_path(mount: &Mount, key: &str) -> Option<PathBuf> {
+pub fn one_path(mount: &Mount, key: &str) -> Option<PathBuf> {
     let value = mount.super_option_values(key).pop()?;
     // By descriptor the kernel shows the path as it is, and our option string is the only one with escapes.
     let by_string = mount.super_option_values("lowerdir+").is_empty();

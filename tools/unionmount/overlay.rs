@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use common::error::During as _;
 use common::sys::fscontext::FsContext;
 use common::sys::mount::Attributes;
 use common::{Error, Result, trace};
@@ -156,12 +155,4 @@ fn name_for_context(layer: &Layer) -> nix::Result<CString> {
     let path = layer.reachable_path().map(|path| path.as_os_str().as_bytes());
     let plain = path.filter(|path| path.len() <= 255 && !path.contains(&b'\\')).map(<[u8]>::to_vec);
     CString::new(plain.unwrap_or_else(|| layer.path_by_descriptor().into_bytes())).map_err(|_| Errno::EINVAL)
-}
-
-/// Whether overlayfs needs `userxattr`: it does where we have no privilege over `trusted.*`
-/// extended attributes, that is, in any user namespace but the first.
-pub fn needs_user_xattrs() -> Result<bool> {
-    let path = "/proc/self/uid_map";
-    let map = std::fs::read_to_string(path).during("read", path)?;
-    Ok(map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
 }

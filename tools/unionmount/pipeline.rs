@@ -10,28 +10,32 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
 use crate::plan::Stack;
 use crate::union::Union;
+use crate::user_namespace;
 
 /// Reads the record, mounts in its container (or here, where it names none) and prints it.
 pub fn stage(file: &Path, stack: &Stack) -> Result<()> {
     let mut record = Record::read(file)?;
+    // Now, since the container's /proc need not know this process.
+    let is_inner = user_namespace::is_inner()?;
     match record.process_if_any()? {
-        None => step(&mut record, stack),
+        None => step(&mut record, stack, is_inner),
         Some(process) => enter(&process)
-            .and_then(|()| step(&mut record, stack))
+            .and_then(|kinds| step(&mut record, stack, is_inner || kinds.contains(&NamespaceKind::User)))
             .map_err(|error| still_running(error, &process)),
     }
 }
 
-fn step(record: &mut Record, stack: &Stack) -> Result<()> {
-    let union = Union::mount(stack)?;
+fn step(record: &mut Record, stack: &Stack, user_xattrs: bool) -> Result<()> {
+    let union = Union::mount(stack, user_xattrs)?;
     record.set_rootfs(union.rootfs());
     record.write()?;
     union.keep();
     Ok(())
 }
 
-/// Enters the container's mount namespace, and its user namespace, as its root.
-fn enter(process: &Process) -> Result<()> {
+/// Enters the container's mount namespace, and its user namespace, as its root. Returns which
+/// of them are not ours.
+fn enter(process: &Process) -> Result<Vec<NamespaceKind>> {
     let kinds: Vec<_> = namespace::differing(process)?
         .into_iter()
         .filter(|kind| matches!(kind, NamespaceKind::User | NamespaceKind::Mount))
@@ -46,7 +50,7 @@ fn enter(process: &Process) -> Result<()> {
         let _ = setresgid(group, group, group);
         let _ = setresuid(root, root, root);
     }
-    Ok(())
+    Ok(kinds)
 }
 
 /// A pipeline that breaks leaves the container's PID 1 behind: the user must know.

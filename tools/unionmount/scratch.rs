@@ -42,7 +42,7 @@ impl Scratch {
 
     /// Makes a directory in it.
     pub fn directory(&self, name: &CStr) -> Result<Layer> {
-        let object = Path::new("tmpfs").join(name.to_string_lossy().as_ref());
+        let object = Path::new(TMPFS).join(name.to_string_lossy().as_ref());
         let step = "make a directory in the private tmpfs";
         mkdirat(&self.mount, name, Mode::from_bits_truncate(0o755)).during(step, &object)?;
         Ok(Layer::private(object.clone(), self.open(name).during(step, &object)?))
@@ -51,7 +51,7 @@ impl Scratch {
     /// A directory with nothing in it.
     pub fn empty(&self) -> Result<Layer> {
         match self.open(c"empty") {
-            Ok(fd) => Ok(Layer::private("tmpfs/empty".into(), fd)),
+            Ok(fd) => Ok(Layer::private(Path::new(TMPFS).join("empty"), fd)),
             Err(_) => self.directory(c"empty"),
         }
     }
@@ -83,6 +83,11 @@ impl Scratch {
         }
     }
 
+    /// Where in it a layer is, if it is in it.
+    pub fn path_inside(layer: &Layer) -> Option<&Path> {
+        layer.path().strip_prefix(TMPFS).ok()
+    }
+
     /// Where it can be reached by path, if it can.
     pub fn path(&self) -> Option<&Path> {
         self.attached_at.as_deref()
@@ -97,6 +102,9 @@ impl Drop for Scratch {
         }
     }
 }
+
+/// What the paths of its directories begin with, in messages. (Those of other layers are absolute.)
+const TMPFS: &str = "tmpfs";
 
 fn tmpfs(size: Option<u64>) -> Result<OwnedFd> {
     trace::step(match size {

@@ -10,7 +10,7 @@ use common::{Result, trace};
 use crate::cli::Fuse;
 use crate::layer::Layer;
 use crate::options::Setting;
-use crate::overlay::{self, Overlay};
+use crate::overlay::Overlay;
 use crate::plan::{Stack, Writable};
 use crate::real_path::RealPaths;
 use crate::scratch::Scratch;
@@ -56,8 +56,8 @@ struct ReadOnly {
 }
 
 impl Union {
-    /// Builds it and mounts it.
-    pub fn mount(stack: &Stack) -> Result<Self> {
+    /// Builds it and mounts it; `user_xattrs`: whether overlayfs needs them here.
+    pub fn mount(stack: &Stack, user_xattrs: bool) -> Result<Self> {
         let merged = Layer::open(&stack.merged, "mount point")?;
         let layers = ReadOnly::open(stack)?;
         layers.check(stack)?;
@@ -65,7 +65,7 @@ impl Union {
         let scratch = Scratch::new(stack.size(), &merged)?;
         let layers = layers.mounted(stack, &scratch)?;
         let upper = Upper::prepare(&stack.writable, layers.top(), &scratch)?;
-        let settings = settings(stack)?;
+        let settings = settings(stack, user_xattrs);
         let init = layers.init.as_ref().map(init_layer::files).transpose()?.unwrap_or_default();
         let (lowers, data_only) = layers.stacked();
         let obstacles = Obstacles::of(&lowers, &data_only);
@@ -206,12 +206,12 @@ impl Stack {
 }
 
 /// What was asked for, and what the user namespace demands.
-fn settings(stack: &Stack) -> Result<Vec<Setting>> {
+fn settings(stack: &Stack, user_xattrs: bool) -> Vec<Setting> {
     let mut settings = stack.settings.clone();
-    if !stack.has("userxattr") && overlay::needs_user_xattrs()? {
+    if user_xattrs && !stack.has("userxattr") {
         settings.push(Setting { key: c"userxattr".to_owned(), value: None });
     }
-    Ok(settings)
+    settings
 }
 
 fn source(stack: &Stack, upper: Option<&Upper>, in_pieces: bool) -> Source {

@@ -12,7 +12,7 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 
-use crate::mounted::Mounted;
+use crate::mounted::{Mounted, one_path};
 
 /// Unmounts the union on `merged`.
 pub fn unmount(merged: &Path) -> Result<()> {
@@ -81,7 +81,7 @@ fn opened(place: &Path) -> nix::Result<OwnedFd> {
 /// The work directories of all overlays of the union.
 fn work_directories(union: &Mounted) -> Vec<PathBuf> {
     let overlays = union.inside.iter().chain([&union.mount]).filter(|mount| mount.fs_type == "overlay");
-    overlays.flat_map(|mount| mount.super_option_values("workdir")).map(PathBuf::from).collect()
+    overlays.filter_map(|mount| one_path(mount, "workdir")).collect()
 }
 
 /// Removes what overlayfs put into its work directory.
