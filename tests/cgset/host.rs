@@ -148,3 +148,17 @@ fn with_cgroup_v1_alone_everything_is_done_there() {
     assert_eq!(stdout(&run), format!("{record}\ncgroup.freeze=1\npids.max=30\n137\n5\n"));
     scene.assert_nothing_left();
 }
+
+#[test]
+fn a_controller_that_v1_holds_without_a_mount_is_explained() {
+    if !needs(&[Need::Root, Need::CgroupV1]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script =
+        "umount $(grep \" cgroup .*,memory\" /proc/self/mounts | cut -d\" \" -f2); cgset $G memory.max=64M";
+    let run = in_private_mounts(&scene, script).code(125).stdout("");
+    assert!(stderr(&run).contains("no controller memory"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("bound to a cgroup v1 hierarchy that is not mounted"), "{}", stderr(&run));
+    scene.assert_nothing_left();
+}

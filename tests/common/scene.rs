@@ -213,7 +213,13 @@ fn remove_cgroup(directory: &Path) {
             remove_cgroup(&entry.path());
         }
     }
-    let _ = fs::remove_dir(directory);
+    // Busy while the kernel is not yet through with processes that have just been killed.
+    for _ in 0..200 {
+        if fs::remove_dir(directory).is_ok() || !directory.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// A directory with copies of the tools that any user can reach, whatever the mode
