@@ -73,6 +73,7 @@ impl Chain {
 
     /// All of [`exec_in`](Self::exec_in) but the exec: what a seccomp filter may forbid.
     pub fn prepare(&self) -> Result<()> {
+        sys::startup::close_inherited_from(3 + self.preserve_fds);
         self.close_other_descriptors()?;
         sys::startup::restore();
         Ok(())

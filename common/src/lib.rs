@@ -15,6 +15,7 @@ pub mod hierarchy;
 pub mod idmap;
 pub mod json;
 pub mod limits;
+pub mod mapping;
 pub mod mountinfo;
 pub mod namespace;
 pub mod output;

@@ -149,3 +149,26 @@ fn forged_and_old_records_are_refused() {
     assert!(stderr(&assert).contains("mount namespace"), "{}", stderr(&assert));
     scene.assert_nothing_left();
 }
+
+#[test]
+fn what_a_preset_imposes_is_in_the_record() {
+    if !needs(&[Need::Root, Need::Program("pgrep")]) {
+        return;
+    }
+    let scene = Scene::new();
+    let child = start(&scene, "--mount --pid");
+    let assert = scene
+        .sh("pivot --from - --preset docker --rlimit nofile=64:128 --oom-score-adj 7 --clear-env root < record")
+        .assert()
+        .success();
+    let record: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
+    let root = record["root"].as_object().unwrap();
+    let credentials = ::common::creds::Credentials::from_json(root).unwrap();
+    assert_eq!(credentials.capabilities.unwrap().bounding.names().len(), 14);
+    assert!(credentials.seccomp.unwrap().program.len() > 100 && !credentials.no_new_privs);
+    let limits = ::common::limits::Limits::from_json(root).unwrap();
+    assert_eq!((limits.rlimits.len(), limits.oom_score_adj), (1, Some(7)));
+    assert_eq!(root["clear_environment"], true);
+    stop(&scene, child);
+    scene.assert_nothing_left();
+}

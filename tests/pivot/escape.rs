@@ -57,6 +57,32 @@ fn the_callers_working_directory_does_not_get_in() {
     }
 }
 
+/// CVE-2024-21626: COMMAND, or its interpreter, by way of a descriptor that the caller left open.
+#[test]
+fn a_command_through_an_inherited_descriptor_is_not_found() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.file("root/script", "#!/proc/self/fd/9/bin/busybox sh\necho out\n");
+    scene.sh("chmod +x root/script").assert().success();
+    let run = |command: &str| {
+        let line = format!("unshare --mount pivot --proc root -- {command} 9</ 3</ 200</");
+        scene.sh(&line).output().unwrap()
+    };
+    for number in [3, 9, 200] {
+        let output = run(&format!("/proc/self/fd/{number}/bin/busybox echo out"));
+        assert_eq!(output.status.code(), Some(127), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(run("/script").status.code(), Some(126));
+    // Nor by one of the tool's own.
+    for number in 3..40 {
+        let output = run(&format!("/proc/self/fd/{number}/../../../../../../usr/bin/env"));
+        assert!(matches!(output.status.code(), Some(126 | 127)), "{number}");
+    }
+}
+
 /// A process that renames and links the parts of the mount target all the time.
 struct Swapper {
     stop: Arc<AtomicBool>,

@@ -213,3 +213,23 @@ fn an_ordinary_user_may_be_root_there_and_nobody_else() {
     assert!(stderr(&assert).contains("hint: "), "{}", stderr(&assert));
     assert!(!scene.path("root/mnt").exists());
 }
+
+#[test]
+fn a_working_directory_that_only_the_user_may_enter_is_entered_as_that_user() {
+    if !needs(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.sh("mkdir -m 700 root/home && chown 1000 root/home").assert().success();
+    let caller = "setpriv --bounding-set -dac_override,-dac_read_search";
+    let line = format!("unshare --mount {caller} pivot --user 1000 --workdir /home root -- /bin/pwd");
+    scene.sh(&line).assert().success().stdout("/home\n");
+    let line = format!("unshare --mount {caller} pivot --user 7 --workdir /home root -- /bin/pwd");
+    let assert = scene.sh(&line).assert().code(125);
+    assert!(
+        stderr(&assert).contains("enter the working directory: Permission denied"),
+        "{}",
+        stderr(&assert)
+    );
+}

@@ -178,3 +178,23 @@ fn without_privilege_the_hint_says_what_to_do() {
     let assert = scene.user_sh(&line).assert().code(125);
     assert!(stderr(&assert).contains("unshare-lite --mount"), "{}", stderr(&assert));
 }
+
+#[test]
+fn a_root_on_an_overlay_and_inside_a_volume_of_its_own_is_switched() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    let script = "mkdir t && mount -t tmpfs t t && mkdir t/u t/w t/m && \
+                  mount -t overlay -o lowerdir=root,upperdir=t/u,workdir=t/w o t/m && \
+                  exec pivot --proc -V t:/all t/m -- /bin/sh -c \"touch /new; ls / /all /all/m/etc\"";
+    let assert = scene.sh(&format!("unshare --mount sh -c '{script}'")).assert().success();
+    let seen = stdout(&assert).replace('\n', " ");
+    let upper = seen.split("group passwd ").nth(1).unwrap_or_default();
+    assert!(
+        seen.starts_with("/: all bin etc new proc root tmp  /all: m u w  /all/m/etc: group passwd "),
+        "{seen}"
+    );
+    assert_eq!(upper, "", "the old root and its mounts are gone");
+}

@@ -160,3 +160,57 @@ fn an_ordinary_user_binds_too() {
     assert_eq!(inside_as_user(&scene, "--mount", &options, "cat /d/file; touch /d/x || true"), "data");
     scene.assert_nothing_left();
 }
+
+#[test]
+fn an_idmapped_volume_shows_other_owners_and_writes_as_the_true_ones() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.file("data/file", "");
+    let options = "-V data:/d:idmap=0-1000-1,idmap=5-0-1 --user 1000:1000";
+    let script = "stat -c %u:%g /d/file; touch /d/new && stat -c %u:%g /d/new";
+    // What root owns on disk is user 1000's inside, and the other way round. Not every filesystem can.
+    let line = format!("unshare --mount pivot {options} root -- /bin/sh -c '{script}'");
+    scene.rootfs("root");
+    scene.sh("chmod 755 data").assert().success();
+    let output = scene.sh(&line).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("does not support idmapped mounts") {
+        assert_eq!(output.status.code(), Some(125));
+    } else {
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "1000:1000\n1000:1000\n", "{said}");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(scene.path("data/new")).unwrap()), 0);
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn later_mounts_spread_as_the_volume_says() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data/sub");
+    // A shared mount; while COMMAND waits, the outer side mounts in it, then COMMAND does.
+    let seen = |option: &str| {
+        scene.sh("rm -f go done && mkfifo go done").assert().success();
+        let inner = format!(
+            "unshare --mount --propagation unchanged pivot -V $PWD/data:/d:{option} -V $PWD:/w root -- \
+             /bin/sh -c \"echo > /w/done; cat /w/go; ls /d/sub; mount -t tmpfs inner /d/in; echo > /w/done\""
+        );
+        let script = format!(
+            "mount -t tmpfs outer data && mkdir data/sub data/in && mount --make-shared data && \
+             ({inner} > seen) & cat done; mount -t tmpfs late data/sub && touch data/sub/late; echo > go; cat done; \
+             cat seen; grep -c \" inner \" /proc/self/mountinfo; wait"
+        );
+        fs::write(scene.path("script"), script).unwrap();
+        let assert = scene.sh("unshare --mount sh script").assert();
+        String::from_utf8_lossy(&assert.get_output().stdout).replace('\n', " ").trim().to_owned()
+    };
+    assert_eq!(seen("private"), "0");
+    assert_eq!(seen("slave"), "late 0");
+    assert_eq!(seen("shared"), "late 1");
+    scene.assert_nothing_left();
+}

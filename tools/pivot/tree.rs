@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use common::root::{Made, Root};
-use common::sys::mount::{Attributes, Reach, attach, clear_attributes, clone_tree};
+use common::sys::mount::{
+    Attributes, Propagation, Reach, attach, clear_attributes, clone_tree, set_propagation,
+};
 use common::undo::Undo;
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
@@ -64,6 +66,11 @@ impl Tree {
         // pivot_root(2) wants a mount point, and what is set on this mount is not set on another.
         trace::step(format_args!("bind {} on itself", path.display()));
         let bound = clone_tree(root.fd(), Reach::Tree).during("bind on itself", path)?;
+        // Slaves of the machine's they would be: what is mounted there later would show here.
+        match set_propagation(bound.as_fd(), Propagation::Private, Reach::Tree) {
+            Err(Errno::ENOSYS) => {} // before Linux 5.12
+            result => result.during("make private", path)?,
+        }
         attach(bound.as_fd(), root.fd()).during("bind on itself", path)?;
         let root = root.replaced_by(bound.try_clone().during("bind on itself", path)?);
         let mut steps = Steps::default();

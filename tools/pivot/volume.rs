@@ -5,8 +5,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use common::sys::mount::{Attributes, Propagation, Reach, clone_tree};
-use common::{During as _, Error, Result};
+use common::idmap::IdMap;
+use common::sys::mount::{Attributes, Propagation, Reach, clone_tree, set_idmap};
+use common::{During as _, Error, Result, mapping};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -26,6 +27,8 @@ pub struct Volume {
     /// How far the attributes reach: `rro`.
     attributes_reach: Reach,
     propagation: Propagation,
+    /// Ids on disk and what they are shown as.
+    idmap: Vec<IdMap>,
 }
 
 impl Volume {
@@ -54,6 +57,7 @@ impl Volume {
             attributes: Attributes::NONE,
             attributes_reach: Reach::One,
             propagation: Propagation::Private,
+            idmap: Vec::new(),
         };
         check_target(&volume.target).map_err(bad)?;
         let options = std::str::from_utf8(options).map_err(|_| bad("an option is not UTF-8".into()))?;
@@ -80,7 +84,11 @@ impl Volume {
             "private" | "rprivate" => self.propagation = Propagation::Private,
             "slave" | "rslave" => self.propagation = Propagation::Slave,
             "shared" | "rshared" => self.propagation = Propagation::Shared,
-            _ => return Err(format!("no such option: {option}")),
+            _ => match option.strip_prefix("idmap=") {
+                // Dashes, because a colon ends the path before the options.
+                Some(map) => self.idmap.push(map.replace('-', ":").parse().map_err(idmap_is_wrong)?),
+                None => return Err(format!("no such option: {option}")),
+            },
         }
         Ok(())
     }
@@ -107,13 +115,35 @@ impl Volume {
             attributes::spread(&mount, self.propagation, &self.source)?;
         }
         attributes::set(&mount, self.attributes, self.attributes_reach, &self.source)?;
+        self.shift_ids(&mount)?;
         Ok(mount)
+    }
+
+    fn shift_ids(&self, mount: &OwnedFd) -> Result<()> {
+        if self.idmap.is_empty() {
+            return Ok(());
+        }
+        let namespace = mapping::user_namespace(&self.idmap)?;
+        set_idmap(mount.as_fd(), namespace.as_fd(), self.reach).map_err(|errno| {
+            Error::new("shift the ids of the volume", &self.source, errno).or_hint(match errno {
+                Errno::ENOSYS => Some("idmapped mounts take Linux 5.12"),
+                Errno::EINVAL => {
+                    Some("this filesystem, or one mounted in it, does not support idmapped mounts")
+                }
+                Errno::EPERM => Some("it takes CAP_SYS_ADMIN over the filesystem: be root"),
+                _ => None,
+            })
+        })
     }
 
     /// Attaches what [`clone_source`](Self::clone_source) made.
     pub fn mount(&self, mount: OwnedFd, tree: &mut Tree) -> Result<()> {
         tree.mount_asked(&self.target, mount, &self.source.display().to_string(), self.attributes)
     }
+}
+
+fn idmap_is_wrong(why: String) -> String {
+    format!("idmap=FROM-TO-COUNT: {why}")
 }
 
 /// The root itself and the kernel's own directories are not for other mounts (CVE-2019-16884).
@@ -146,6 +176,7 @@ mod tests {
         assert_eq!(volume.attributes, Attributes::READ_ONLY.and(Attributes::NODEV));
         assert_eq!((volume.reach, volume.attributes_reach), (Reach::One, Reach::One));
         assert_eq!(parse("/a:/b:rro").unwrap().attributes_reach, Reach::Tree);
+        assert_eq!(parse("/a:/b:idmap=0-1000-1").unwrap().idmap, [IdMap { inner: 0, outer: 1000, count: 1 }]);
     }
 
     #[test]
@@ -155,8 +186,19 @@ mod tests {
 
     #[test]
     fn what_is_no_volume_is_refused() {
-        for text in ["", "/a", "/a:", "/a:b", ":/b", "/a:/b:fast", "/a:/", "/a:/./", "/a:/proc", "/a://sys/"]
-        {
+        for text in [
+            "",
+            "/a",
+            "/a:",
+            "/a:b",
+            ":/b",
+            "/a:/b:fast",
+            "/a:/",
+            "/a:/./",
+            "/a:/proc",
+            "/a://sys/",
+            "/a:/b:idmap=0-1",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
