@@ -60,6 +60,15 @@ impl Process {
         if procfs::stat(self.pid)?.state == b'Z' { Err(ended("it is a zombie".into())) } else { Ok(()) }
     }
 
+    /// Adds to the error of a pipeline's stage that this process, the container's PID 1, still runs:
+    /// nobody gets the record of a stage that failed, so its reader must know how to end it.
+    #[must_use]
+    pub fn left_behind_by(&self, error: Error) -> Error {
+        let stop = format!("the container's PID 1 still runs: 'kill -KILL {}' ends it", self.pid);
+        let hint = error.hint_text().map_or_else(|| stop.clone(), |hint| format!("{hint}; {stop}"));
+        error.hint(hint)
+    }
+
     /// Its PID in this process's PID namespace.
     #[must_use]
     pub fn pid(&self) -> i32 {

@@ -147,14 +147,7 @@ fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     };
     match (limited(), container) {
         (Ok(changes), _) => done(changes),
-        (Err(error), Some(init)) => Err(still_running(error, &init)),
+        (Err(error), Some(init)) => Err(init.left_behind_by(error)),
         (Err(error), None) => Err(error),
     }
-}
-
-/// Nobody gets the record of a stage that failed, so its reader must know how to stop the container.
-fn still_running(error: Error, init: &Process) -> Error {
-    let also = format!("the container's PID 1 still runs: 'kill -KILL {}' stops it", init.pid());
-    let hint = error.hint_text().map_or_else(|| also.clone(), |hint| format!("{hint}; {also}"));
-    error.hint(hint)
 }

@@ -25,7 +25,7 @@ pub fn switch_root_of(file: &Path, plan: Plan) -> Result<ExitCode> {
     if !plan.force {
         refuse_a_shared_one(&process)?;
     }
-    from_outside(record, &process, plan).map_err(|error| still_running(error, &process))
+    from_outside(record, &process, plan).map_err(|error| process.left_behind_by(error))
 }
 
 /// The record may be forged: what it names must be a container, with mounts of its own.
@@ -51,7 +51,7 @@ fn from_outside(record: Record, process: &Process, plan: Plan) -> Result<ExitCod
     // A child, because only a child is inside the PID namespace, and procfs is of that of who mounts it.
     let options = Options { death_signal: Some(Signal::SIGKILL), ..Options::default() };
     let ended = supervise::run(&options, |_| {
-        inside(record, plan, membership).map_err(|error| still_running(error, process))?;
+        inside(record, plan, membership).map_err(|error| process.left_behind_by(error))?;
         Ok(Ended::Command(0))
     })?;
     Ok(ExitCode::from(ended.status()))
@@ -81,11 +81,4 @@ fn become_root() -> Result<()> {
     };
     unless_unmapped(setresgid(gid, gid, gid))?;
     unless_unmapped(setresuid(uid, uid, uid))
-}
-
-/// A stage that fails leaves what the stages before it have started.
-fn still_running(error: Error, process: &Process) -> Error {
-    let stop = format!("the container's PID 1 still runs: 'kill {}' ends it", process.pid());
-    let hint = error.hint_text().map_or_else(|| stop.clone(), |hint| format!("{hint}; {stop}"));
-    error.hint(hint)
 }

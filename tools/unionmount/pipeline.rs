@@ -5,7 +5,7 @@ use std::path::Path;
 use common::namespace::{self, NamespaceKind};
 use common::process::Process;
 use common::record::Record;
-use common::{Error, Result, trace};
+use common::{Result, trace};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
 use crate::plan::Stack;
@@ -21,7 +21,7 @@ pub fn stage(file: &Path, stack: &Stack) -> Result<()> {
         None => step(&mut record, stack, is_inner),
         Some(process) => enter(&process)
             .and_then(|kinds| step(&mut record, stack, is_inner || kinds.contains(&NamespaceKind::User)))
-            .map_err(|error| still_running(error, &process)),
+            .map_err(|error| process.left_behind_by(error)),
     }
 }
 
@@ -51,14 +51,4 @@ fn enter(process: &Process) -> Result<Vec<NamespaceKind>> {
         let _ = setresuid(root, root, root);
     }
     Ok(kinds)
-}
-
-/// A pipeline that breaks leaves the container's PID 1 behind: the user must know.
-fn still_running(error: Error, process: &Process) -> Error {
-    let stop = format!("the container's PID 1 still runs: 'kill -KILL {}' stops it", process.pid());
-    let hint = match error.hint_text() {
-        Some(hint) => format!("{hint}; {stop}"),
-        None => stop,
-    };
-    error.hint(hint)
 }

@@ -103,7 +103,6 @@ fn idle() {
     let signals = SigSet::all();
     loop {
         // Little will run again of what has brought us here. Where it stays, nothing is lost.
-        let _ = memory::let_go_of_stack();
         let _ = memory::let_go_of_code();
         match signals.wait() {
             Ok(Signal::SIGTERM | Signal::SIGINT) => return,

@@ -23,18 +23,3 @@ pub fn let_go_of_code() -> nix::Result<()> {
     check(unsafe { libc::madvise(at.cast(), end.saturating_sub(start), libc::MADV_DONTNEED) }.into())?;
     Ok(())
 }
-
-/// The same on what calls that have returned left on the stack.
-pub fn let_go_of_stack() -> nix::Result<()> {
-    const MARGIN: usize = 4 * PAGE; // for the frames of this call
-    const DEEPEST: usize = 1 << 20;
-    let mark = 0_u8;
-    let end = ((&raw const mark).addr() - MARGIN) / PAGE * PAGE;
-    let at = (&raw const mark).with_addr(end - DEEPEST).cast_mut();
-    // SAFETY: below the frames of the functions that run nothing is alive, and the pages read as zero
-    // when the stack grows into them again.
-    match check(unsafe { libc::madvise(at.cast(), DEEPEST, libc::MADV_DONTNEED) }.into()) {
-        Err(nix::errno::Errno::ENOMEM) => Ok(()), // the stack has not grown that deep
-        result => result.map(|_| ()),
-    }
-}
