@@ -64,7 +64,7 @@ impl Process {
     /// nobody gets the record of a stage that failed, so its reader must know how to end it.
     #[must_use]
     pub fn left_behind_by(&self, error: Error) -> Error {
-        let stop = format!("the container's PID 1 still runs: 'kill -KILL {}' ends it", self.pid);
+        let stop = format!("the container's PID 1 still runs: 'kill -KILL {}' stops it", self.pid);
         let hint = error.hint_text().map_or_else(|| stop.clone(), |hint| format!("{hint}; {stop}"));
         error.hint(hint)
     }
