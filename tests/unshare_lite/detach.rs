@@ -208,3 +208,20 @@ fn an_ordinary_user_can_have_one() {
     let record: Value = serde_json::from_str(&fs::read_to_string(scene.path("record")).unwrap()).unwrap();
     end(&scene, record["pid"].as_i64().unwrap() as i32, Signal::SIGTERM);
 }
+
+/// CVE-2019-5736: what runs inside can reach the program of PID 1 by its link in /proc.
+#[test]
+fn the_program_of_pid_1_cannot_be_written_to() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.sh("cp $(command -v unshare-lite) mine").assert().success();
+    let before = fs::read(scene.path("mine")).unwrap();
+    // Without a PID namespace its end is not ours, and a file that nobody runs can be written to.
+    let script = "pid=$(./mine --detach --uts | jq .pid); exec 9</proc/$pid/exe; kill $pid
+        while [ -e /proc/$pid ]; do sleep 0.01; done; ! echo broken >/proc/self/fd/9";
+    scene.sh(script).assert().success();
+    assert!(fs::read(scene.path("mine")).unwrap() == before, "the binary has changed");
+    scene.assert_nothing_left();
+}

@@ -20,7 +20,7 @@ mod subid;
 
 use std::process::ExitCode;
 
-use common::{Result, app};
+use common::{Result, app, seal};
 
 use crate::cli::Cli;
 use crate::plan::Plan;
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    if cli.init || cli.detach {
+        seal::make_own_binary_unwritable()?; // it will be PID 1's, which the container can look into
+    }
     let plan = Plan::new(cli)?;
     let mut outside = spawn::Outside::fork(&plan)?; // helpers that stay in the old namespaces
     spawn::enter_new_namespaces(&plan)?;
