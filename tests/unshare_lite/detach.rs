@@ -80,8 +80,8 @@ fn the_holder_is_small() {
         let line = common::procfs::status(pid, "VmRSS").unwrap();
         line.strip_suffix(" kB").unwrap().trim().parse().unwrap()
     };
-    // Without optimization the code is spread widely.
-    let limit = if cfg!(debug_assertions) { 1024 } else { 512 };
+    // The promise is an optimized build's. Without optimization the code is spread widely.
+    let limit = if cfg!(debug_assertions) { 1280 } else { 512 };
     eventually("it is small", || resident() < limit);
     // And it does not grow with its work.
     let orphans = "i=0; while [ $i -lt 50 ]; do (sleep 0.01 &); i=$((i+1)); done";

@@ -1,7 +1,8 @@
 //! Standard input, read in large pieces and handed out as the reader asks for it.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
 
 use common::{During as _, Error, Result};
 
@@ -73,15 +74,9 @@ impl Input {
     }
 
     fn fill(&mut self) -> Result<()> {
-        loop {
-            match self.file.read(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupt::check()?,
-                result => {
-                    (self.start, self.end) = (0, result.during("read", NAME)?);
-                    return Ok(());
-                }
-            }
-        }
+        interrupt::wait_for(self.file.as_fd())?;
+        (self.start, self.end) = (0, self.file.read(&mut self.buffer).during("read", NAME)?);
+        Ok(())
     }
 }
 
