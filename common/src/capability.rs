@@ -7,7 +7,7 @@ pub use caps::Capability;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::{procfs, sys};
 
 /// A set of capabilities, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,14 @@ impl CapabilitySet {
         // EINVAL ends the kernel's list.
         let set = (0..64).filter(|number| sys::capability::is_bounding(*number) == Ok(true));
         Self(set.fold(0, |bits, number| bits | 1 << number))
+    }
+
+    /// The bounding set of another process.
+    pub fn bounding_of(pid: i32) -> Result<Self> {
+        let text = procfs::status(pid, "CapBnd")?;
+        u64::from_str_radix(&text, 16).map(Self).map_err(|_| {
+            Error::new("read the bounding set", format!("process {pid}"), "not a hexadecimal number")
+        })
     }
 
     /// What this process may use now.
@@ -108,6 +116,12 @@ impl CapabilitySet {
             }
         }
         Ok(())
+    }
+
+    /// Makes it the effective set: a change of user has cleared that even where it kept the permitted one.
+    pub fn make_effective(self) -> Result<()> {
+        caps::set(None, CapSet::Effective, &self.known())
+            .map_err(|error| failed("set the effective set", &error))
     }
 
     /// Makes it the permitted and effective set, and `ambient` the inheritable and ambient one.

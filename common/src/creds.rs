@@ -101,6 +101,13 @@ impl Credentials {
         self.seccomp.as_ref().map_or(Ok(()), Filter::install)
     }
 
+    /// Whether setgroups(2) is switched off for good in this user namespace, as it is where the
+    /// map of groups was written without privilege (user_namespaces(7)).
+    #[must_use]
+    pub fn setgroups_is_denied() -> bool {
+        setgroups_is_denied()
+    }
+
     /// Without no_new_privs only CAP_SYS_ADMIN may install a filter (seccomp(2)).
     fn seccomp_takes_privilege(&self) -> bool {
         self.seccomp.is_some() && !self.no_new_privs

@@ -1,13 +1,17 @@
 //! The eight kinds of namespace (namespaces(7)), and entering those of a process.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
 
 use crate::error::{During as _, Error, Result};
 use crate::process::Process;
+use crate::trace;
 
 /// A kind of namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +100,9 @@ impl NamespaceKind {
         }
     }
 
-    fn file_of(self, who: impl ToString) -> PathBuf {
+    /// Its file in /proc.
+    #[must_use]
+    pub fn file_of(self, who: impl ToString) -> PathBuf {
         Path::new("/proc").join(who.to_string()).join("ns").join(self.name())
     }
 }
@@ -132,14 +138,20 @@ pub fn differing(process: &Process) -> Result<Vec<NamespaceKind>> {
 }
 
 /// Enters the namespaces of `process`, all at once through its pidfd (setns(2), Linux 5.8),
-/// so that they are one process's. A PID namespace takes effect with the next fork. A mount
-/// namespace changes the root and the working directory to the namespace's root.
+/// so that they are one process's; where that cannot be done, one by one. A PID namespace takes
+/// effect with the next fork. A mount namespace changes the root and the working directory to the
+/// namespace's root.
 pub fn enter(process: &Process, kinds: &[NamespaceKind]) -> Result<()> {
     if kinds.is_empty() {
         return Ok(());
     }
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-    setns(process.pidfd(), flags(kinds)).map_err(|errno| {
+    match setns(process.pidfd(), flags(kinds)) {
+        // A pidfd is no namespace's file to an older kernel, or to what imitates one.
+        Err(Errno::EINVAL | Errno::EBADF) => return enter_one_by_one(process, kinds),
+        result => result,
+    }
+    .map_err(|errno| {
         Error::new(format!("enter its namespaces ({})", names.join(", ")), process.to_string(), errno)
             .or_hint(match errno {
                 Errno::EPERM => {
@@ -149,6 +161,63 @@ pub fn enter(process: &Process, kinds: &[NamespaceKind]) -> Result<()> {
                 _ => None,
             })
     })
+}
+
+fn enter_one_by_one(process: &Process, kinds: &[NamespaceKind]) -> Result<()> {
+    let open = |kind: &NamespaceKind| NamespaceFile::open(*kind, &kind.file_of(process.pid()));
+    let files: Vec<_> = kinds.iter().map(open).collect::<Result<_>>()?;
+    process.still_running()?; // else the files may be another process's
+    enter_files(&files)
+}
+
+/// A namespace that is held by its file: one in /proc/PID/ns, or one that it is pinned to.
+#[derive(Debug)]
+pub struct NamespaceFile {
+    /// Its kind, as it was asked for; entering checks it.
+    pub kind: NamespaceKind,
+    /// The file's name, for messages.
+    pub path: PathBuf,
+    /// The file.
+    pub fd: OwnedFd,
+}
+
+impl NamespaceFile {
+    /// Opens `path`.
+    pub fn open(kind: NamespaceKind, path: &Path) -> Result<Self> {
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+            .during("open the namespace", path)?;
+        Ok(Self { kind, path: path.to_owned(), fd })
+    }
+
+    fn enter(&self) -> Result<()> {
+        trace::step(format_args!("enter the {} namespace of {}", self.kind.name(), self.path.display()));
+        setns(self.fd.as_fd(), self.kind.flag()).map_err(|errno| {
+            Error::new(format!("enter the {} namespace", self.kind.name()), &self.path, errno).or_hint(
+                match errno {
+                    Errno::EINVAL => Some(
+                        "the file is not a namespace of this kind (or it is the user namespace that we are in)",
+                    ),
+                    Errno::EPERM => Some("entering takes CAP_SYS_ADMIN in the user namespace that owns it"),
+                    _ => None,
+                },
+            )
+        })
+    }
+}
+
+/// Enters these one by one, in an order that works for both kinds of caller: root may enter those
+/// that the user namespace does not own only before it enters that one, and an ordinary
+/// user may enter those that it owns only after.
+pub fn enter_files(files: &[NamespaceFile]) -> Result<()> {
+    let (user, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.kind == NamespaceKind::User);
+    let mut refused = Vec::new();
+    for file in others {
+        match file.enter() {
+            Err(error) if error.errno() == Some(Errno::EPERM) && !user.is_empty() => refused.push(file),
+            result => result?,
+        }
+    }
+    user.into_iter().chain(refused).try_for_each(NamespaceFile::enter)
 }
 
 #[cfg(test)]

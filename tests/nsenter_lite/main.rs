@@ -6,6 +6,7 @@ mod common;
 
 mod entering;
 mod listing;
+mod restrictions;
 mod single;
 mod targets;
 mod who;
@@ -42,13 +43,20 @@ impl Target {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: std::process::Command) -> Self {
+    fn spawn(command: std::process::Command) -> Self {
+        let mut target = Self::spawn_here(command);
+        while let Some(inner) = children(target.pid).split_whitespace().next() {
+            target.pid = inner.parse().unwrap();
+        }
+        target
+    }
+
+    /// The same where the target makes children of its own: it is the child of what is spawned.
+    fn spawn_here(mut command: std::process::Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).expect("the target says that it is there");
-        let mut pid = child.id() as i32;
-        while let Some(inner) = children(pid).split_whitespace().next() {
-            pid = inner.parse().unwrap();
-        }
+        let tool = child.id() as i32;
+        let pid = children(tool).split_whitespace().next().map_or(tool, |inner| inner.parse().unwrap());
         Self { child, pid }
     }
 

@@ -96,9 +96,15 @@ pub(crate) struct BecomeArgs {
     /// Do not fork: COMMAND stays in the caller's PID namespace, and its children are in the target's
     #[arg(short = 'F', long)]
     pub no_fork: bool,
-    /// With a record: impose nothing of what pivot imposed on the container
-    #[arg(long, requires = "from")]
+    /// Let COMMAND keep the capabilities (as ambient ones) although it is not root
+    #[arg(long)]
+    pub keep_caps: bool,
+    /// Hold COMMAND to nothing that the container is held to
+    #[arg(long)]
     pub privileged: bool,
+    /// Enter the parent of the user namespace in its place
+    #[arg(long)]
+    pub user_parent: bool,
 }
 
 #[cfg(test)]

@@ -5,25 +5,30 @@
 //! What `docker exec` does: to stand inside what the other tools have built.
 #![forbid(unsafe_code)]
 
+mod choice;
 mod cli;
 mod enter;
+mod identity;
 mod list;
 mod plan;
+mod restrict;
 
 use std::process::ExitCode;
 
 use common::supervise::{self, Options};
-use common::{Error, Result, app};
+use common::{Result, app, seal};
 use nix::sys::signal::Signal;
 
 use crate::cli::Cli;
-use crate::plan::{Action, Entry, Plan};
+use crate::identity::become_command;
+use crate::plan::{Action, Plan};
 
 fn main() -> ExitCode {
     app::run(run)
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    seal::make_own_binary_unwritable()?;
     let plan = Plan::new(cli)?;
     let entry = match plan.action {
         Action::List { json } => return list::print(&plan.target, json).map(|()| ExitCode::SUCCESS),
@@ -37,8 +42,4 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let options = Options { death_signal: Some(Signal::SIGKILL), ..Options::default() };
     let ended = supervise::run(&options, |_| Err(become_command(&entry)))?;
     Ok(ExitCode::from(ended.status()))
-}
-
-fn become_command(entry: &Entry) -> Error {
-    entry.chain.exec_in(entry.environment.as_deref())
 }

@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 
 use common::cgroup::Entrance;
 use common::chain::Chain;
-use common::namespace::{self, NamespaceKind};
+use common::creds::Credentials;
+use common::limits::Limits;
+use common::namespace::{NamespaceFile, NamespaceKind};
 use common::process::Process;
 use common::record::{self, Record};
 use common::{During as _, Error, Result};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use crate::choice::Chosen;
 use crate::cli::{BecomeArgs, Cli, EnterArgs};
+use crate::restrict::Imposed;
 
 /// All that the tool will do.
 #[derive(Debug)]
@@ -45,6 +49,10 @@ pub(crate) struct Entry {
     pub environment: Option<Vec<CString>>,
     pub uid: Become,
     pub gid: Become,
+    pub keep_caps: bool,
+    /// What COMMAND must not exceed.
+    pub credentials: Credentials,
+    pub limits: Limits,
     pub fork: bool,
     pub chain: Chain,
 }
@@ -58,14 +66,6 @@ pub(crate) enum Become {
     RootIfMapped,
     /// This one.
     Id(u32),
-}
-
-/// A namespace pinned to a file, or any /proc/PID/ns file.
-#[derive(Debug)]
-pub(crate) struct NamespaceFile {
-    pub kind: NamespaceKind,
-    pub path: PathBuf,
-    pub fd: OwnedFd,
 }
 
 /// The working directory to begin in.
@@ -100,6 +100,25 @@ impl Plan {
     }
 }
 
+impl Directory {
+    fn new(
+        wd: Option<Option<PathBuf>>,
+        wdns: Option<PathBuf>,
+        recorded: Option<PathBuf>,
+        everything: bool,
+        targets: &Path,
+    ) -> Result<Self> {
+        Ok(match (wd, wdns, recorded) {
+            (_, Some(inside), _) => Self::Inner(inside),
+            (Some(Some(outside)), _, _) => Self::Outer(open_directory(&outside)?, outside),
+            (Some(None), _, _) => Self::Targets(open_directory(targets)?),
+            (None, None, Some(inside)) if everything => Self::Inner(inside),
+            (None, None, _) if everything => Self::Targets(open_directory(targets)?),
+            (None, None, _) => Self::Unchanged,
+        })
+    }
+}
+
 impl Entry {
     fn new(
         target: &Process,
@@ -109,7 +128,16 @@ impl Entry {
         chain: Chain,
     ) -> Result<Self> {
         let EnterArgs { mount, uts, ipc, net, pid, user, cgroup, time, root, wd, wdns, join_cgroup } = enter;
-        let BecomeArgs { env, setuid, setgid, preserve_credentials, no_fork, privileged } = who;
+        let BecomeArgs {
+            env,
+            setuid,
+            setgid,
+            preserve_credentials,
+            keep_caps,
+            no_fork,
+            privileged,
+            user_parent,
+        } = who;
         let asked = [
             (NamespaceKind::User, user),
             (NamespaceKind::Mount, mount),
@@ -120,27 +148,19 @@ impl Entry {
             (NamespaceKind::Cgroup, cgroup),
             (NamespaceKind::Time, time),
         ];
-        let everything = asked.iter().all(|(_, given)| given.is_none())
-            && root.is_none()
-            && wd.is_none()
-            && wdns.is_none()
-            && !join_cgroup;
-        let differing = namespace::differing(target)?;
-        let is_asked = |kind: &NamespaceKind| everything || asked.contains(&(*kind, Some(None)));
-        let kinds: Vec<_> = differing.into_iter().filter(is_asked).collect();
-        let files = asked.iter().filter_map(|(kind, given)| Some((*kind, given.as_ref()?.as_ref()?)));
-        let files: Vec<_> =
-            files.map(|(kind, path)| NamespaceFile::open(kind, path)).collect::<Result<_>>()?;
+        let places = root.is_some() || wd.is_some() || wdns.is_some() || join_cgroup;
+        let everything = !places && asked.iter().all(|(_, given)| given.is_none());
+        let Chosen { kinds, files } = Chosen::new(target, &asked, everything, user_parent)?;
 
         let proc = |what: &str| Path::new("/proc").join(target.pid().to_string()).join(what);
-        let enters_user =
-            kinds.contains(&NamespaceKind::User) || files.iter().any(|file| file.kind == NamespaceKind::User);
+        let enters = |kind| kinds.contains(&kind) || files.iter().any(|file| file.kind == kind);
         // The caller's own id may mean nothing in another user namespace.
-        let by_default =
-            if enters_user && !preserve_credentials { Become::RootIfMapped } else { Become::Unchanged };
-        let enters_pid =
-            kinds.contains(&NamespaceKind::Pid) || files.iter().any(|file| file.kind == NamespaceKind::Pid);
-        let root_record = record.and_then(Record::root).filter(|_| !privileged || everything);
+        let ids_lost = enters(NamespaceKind::User) && !preserve_credentials;
+        let by_default = if ids_lost { Become::RootIfMapped } else { Become::Unchanged };
+        let root_record = record.and_then(Record::root);
+        let whom_is_said = setuid.is_some() || setgid.is_some() || preserve_credentials;
+        let held = !privileged && (everything || record.is_some());
+        let mut imposed = Imposed::new(root_record.as_ref(), whom_is_said, held.then_some(target))?;
         Ok(Self {
             root: match root {
                 None if everything => Some(open_directory(&proc("root"))?),
@@ -150,30 +170,22 @@ impl Entry {
             chroot: root_record
                 .filter(|root| everything && root.method == "chroot")
                 .map(|root: record::Root| root.path),
-            directory: match (wd, wdns) {
-                (_, Some(inside)) => Directory::Inner(inside),
-                (Some(Some(outside)), _) => Directory::Outer(open_directory(&outside)?, outside),
-                (Some(None), _) => Directory::Targets(open_directory(&proc("cwd"))?),
-                (None, None) if everything => Directory::Targets(open_directory(&proc("cwd"))?),
-                (None, None) => Directory::Unchanged,
-            },
+            directory: Directory::new(wd, wdns, imposed.workdir.take(), everything, &proc("cwd"))?,
             cgroup: (join_cgroup || everything).then(|| Entrance::to_that_of(target.pid())).transpose()?,
-            environment: env.then(|| read_environment(&proc("environ"))).transpose()?,
+            environment: match env {
+                true => Some(read_environment(&proc("environ"))?),
+                false => imposed.environment(),
+            },
             uid: setuid.map_or(by_default, Become::Id),
             gid: setgid.map_or(by_default, Become::Id),
-            fork: enters_pid && !no_fork,
+            keep_caps,
+            credentials: imposed.credentials,
+            limits: imposed.limits,
+            fork: enters(NamespaceKind::Pid) && !no_fork,
             kinds,
             files,
             chain,
         })
-    }
-}
-
-impl NamespaceFile {
-    fn open(kind: NamespaceKind, path: &Path) -> Result<Self> {
-        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
-            .during("open the namespace", path)?;
-        Ok(Self { kind, path: path.to_owned(), fd })
     }
 }
 
