@@ -181,7 +181,7 @@ fn enter_and_exit_race_to_a_clear_end() {
     }
     let scene = Scene::new();
     // The target ends while we enter: COMMAND runs inside, or does not run at all.
-    let script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); rm -f ready
+    let script = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); rm -f ready
             unshare-lite --uts --hostname inside -- sh -c 'echo >ready; exec sleep 0.0$0' $((i % 4)) & t=$!
             while [ ! -s ready ]; do sleep 0.001; done
             nsenter-lite -t $t -u -- cat /proc/sys/kernel/hostname 2>>errors; wait $t
