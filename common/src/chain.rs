@@ -111,14 +111,19 @@ impl Chain {
         }
     }
 
-    /// The words, for a person to read.
+    /// The words, for a person to read: a whole script among them would hide the steps.
     fn shown(&self) -> String {
+        const WIDTH: usize = 100;
         let words: Vec<_> = self
             .argv
             .iter()
             .map(|word| crate::error::printable(OsStr::from_bytes(word.as_bytes())))
             .collect();
-        words.join(" ")
+        let line = words.join(" ");
+        match line.char_indices().nth(WIDTH) {
+            Some((end, _)) => format!("{} ...", &line[..end]),
+            None => line,
+        }
     }
 }
 
