@@ -101,13 +101,6 @@ impl Credentials {
         self.seccomp.as_ref().map_or(Ok(()), Filter::install)
     }
 
-    /// Whether setgroups(2) is switched off for good in this user namespace, as it is where the
-    /// map of groups was written without privilege (user_namespaces(7)).
-    #[must_use]
-    pub fn setgroups_is_denied() -> bool {
-        setgroups_is_denied()
-    }
-
     /// Without no_new_privs only CAP_SYS_ADMIN may install a filter (seccomp(2)).
     fn seccomp_takes_privilege(&self) -> bool {
         self.seccomp.is_some() && !self.no_new_privs
@@ -163,7 +156,8 @@ fn set_groups(groups: &[u32], primary: u32) -> Result<()> {
 }
 
 /// user_namespaces(7): an unprivileged map of groups comes with setgroups(2) switched off for good.
-fn setgroups_is_denied() -> bool {
+#[must_use]
+pub fn setgroups_is_denied() -> bool {
     // Where /proc is not mounted any more: in a user namespace whose maps were written without
     // privilege, nothing else refuses a process that has CAP_SETGID.
     match std::fs::read_to_string("/proc/self/setgroups") {

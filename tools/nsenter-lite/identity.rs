@@ -1,7 +1,7 @@
 //! Who COMMAND is and what it may do at most, taken on by the process that becomes it.
 
 use common::capability::CapabilitySet;
-use common::creds::{Capabilities, Credentials};
+use common::creds::{Capabilities, setgroups_is_denied};
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -65,7 +65,7 @@ fn leave_groups(whom: Become) -> Result<()> {
     trace::step("leave all supplementary groups");
     match setgroups(&[]) {
         // Denied for good, or no group is mapped at all: then no group of the caller's means anything there.
-        Err(Errno::EPERM) if whom == Become::RootIfMapped || Credentials::setgroups_is_denied() => Ok(()),
+        Err(Errno::EPERM) if whom == Become::RootIfMapped || setgroups_is_denied() => Ok(()),
         result => result.during("leave the supplementary groups", "setgroups"),
     }
 }

@@ -20,6 +20,8 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid, write};
 
+use crate::relay;
+
 /// Starts the holder, which runs `furnish` first, and prints the record once it is ready.
 pub(crate) fn start(
     mut record: Record,
@@ -51,10 +53,10 @@ pub(crate) fn start(
 fn await_ready(ready: OwnedFd) -> Result<()> {
     let mut said = String::new();
     File::from(ready).read_to_string(&mut said).during("wait for", "holder")?;
-    match said.strip_prefix('-').map(|error| error.split_once('\n').unwrap_or((error, ""))) {
+    match said.strip_prefix('-') {
         None if said == "+" => Ok(()),
         None => Err(Error::new("start", "holder", "it died")),
-        Some((message, hint)) => Err(Error::usage(message).or_hint((!hint.is_empty()).then_some(hint))),
+        Some(error) => Err(relay::unpack(error)),
     }
 }
 
@@ -73,7 +75,7 @@ fn hold(ready: OwnedFd, furnish: impl FnOnce() -> Result<()>) -> ! {
     let prepared = furnish().and_then(|()| let_go_of_the_caller(&ready));
     let word = match &prepared {
         Ok(()) => "+".to_owned(),
-        Err(error) => format!("-{error}\n{}", error.hint_text().unwrap_or_default()),
+        Err(error) => format!("-{}", relay::pack(error)),
     };
     let _ = write(&ready, word.as_bytes());
     drop(ready);

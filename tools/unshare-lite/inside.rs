@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::creds::setgroups_is_denied;
 use common::sys::fscontext::FsContext;
 use common::sys::mount::{Attributes, attach};
 use common::{During as _, Error, Result, sys, trace};
@@ -106,10 +107,6 @@ fn leave_groups() -> Result<()> {
         Err(Errno::EPERM) if setgroups_is_denied() => Ok(()),
         result => result.during("leave the supplementary groups", "setgroups"),
     }
-}
-
-fn setgroups_is_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny")
 }
 
 fn unmapped(error: Error, what: &str) -> Error {

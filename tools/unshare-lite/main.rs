@@ -14,6 +14,7 @@ mod outsider;
 mod pin;
 mod plan;
 mod refusal;
+mod relay;
 mod signal_name;
 mod spawn;
 mod subid;

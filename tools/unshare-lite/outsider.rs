@@ -17,6 +17,8 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::pipe2;
 
+use crate::relay;
+
 /// Our end of the line to a helper.
 #[derive(Debug)]
 pub(crate) struct Outsider {
@@ -93,8 +95,7 @@ impl Outsider {
     fn relayed_error(&mut self) -> Error {
         let mut text = String::new();
         let _ = self.answers.read_to_string(&mut text);
-        let (message, hint) = text.split_once('\n').unwrap_or((&text, ""));
-        Error::usage(message).or_hint((!hint.is_empty()).then_some(hint))
+        relay::unpack(&text)
     }
 }
 
@@ -129,7 +130,7 @@ fn serve<Guard>(mut hears: File, mut says: File, task: impl FnOnce() -> Result<G
                 if is_kept(&mut hears) { std::mem::forget(guard) } else { drop(guard) }
             }
             Err(error) => {
-                let _ = write!(says, "-{error}\n{}", error.hint_text().unwrap_or_default());
+                let _ = write!(says, "-{}", relay::pack(&error));
             }
         }
     }
