@@ -27,6 +27,31 @@ pub struct Options<'a> {
     pub init_for: Option<&'a Parent>,
 }
 
+/// What the parent serves while it waits for the child. It never makes the parent wait.
+pub trait Beside {
+    /// What to wake up for.
+    fn sources(&self) -> Vec<PollFd<'_>>;
+    /// Called whenever something has happened.
+    fn serve(&mut self) -> Result<()>;
+    /// A signal has arrived; the child gets it too, where it is one to forward.
+    fn hear(&mut self, signal: i32);
+    /// The parent is about to stop, or to end; it hears SIGCONT if it goes on.
+    fn pause(&mut self);
+    /// The child has ended: does a part of what is left to do.
+    fn wind_up(&mut self) -> Left;
+}
+
+/// What is left to do after the child's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// All is done.
+    Nothing,
+    /// There is more.
+    More,
+    /// There is more, once one of the sources is ready.
+    Waiting,
+}
+
 /// The child's line to the parent that supervises it; closed by exec.
 #[derive(Debug)]
 pub struct Parent {
@@ -65,6 +90,15 @@ impl Ended {
 /// Forks. The child runs `child`, which mostly ends by exec and then returns only an error; the
 /// parent forwards every signal that it can, stops when the child stops, and returns how it ended.
 pub fn run(options: &Options<'_>, child: impl FnOnce(&Parent) -> Result<Ended>) -> Result<Ended> {
+    run_beside(options, None, child)
+}
+
+/// The same for a parent that has something else to do meanwhile, and a child in a session of its own.
+pub fn run_beside<'a>(
+    options: &Options<'a>,
+    beside: Option<&'a mut dyn Beside>,
+    child: impl FnOnce(&Parent) -> Result<Ended>,
+) -> Result<Ended> {
     let signals = Signals::block()?; // before the fork, so that no signal is lost
     let (parent_lives, parent_end) = pipe()?;
     let (report, line) = pipe()?;
@@ -84,7 +118,8 @@ pub fn run(options: &Options<'_>, child: impl FnOnce(&Parent) -> Result<Ended>) 
         }
         Fork::Parent(pid) => {
             drop((parent_lives, line, child)); // what the child holds, it alone holds now
-            let ended = Watch::over(pid, report, options.init_for)?.until_it_ends(&signals.queue)?;
+            let watch = Watch::over(pid, report, options.init_for, beside)?;
+            let ended = watch.until_it_ends(&signals.queue)?;
             signals.restore()?;
             Ok(ended)
         }
@@ -149,14 +184,6 @@ impl Signals {
     }
 }
 
-/// The terminal sends to the whole foreground group, the child included: a second signal from us
-/// would be one too many. But of a terminal that hangs up only the leader of the session hears.
-fn is_for_the_child(arrived: Arrived) -> bool {
-    let from_a_process = arrived.code <= 0;
-    let hung_up = arrived.signal == libc::SIGHUP && getsid(None) == Ok(getpid());
-    from_a_process || hung_up
-}
-
 /// A child being watched.
 struct Watch<'a> {
     pid: Pid,
@@ -165,12 +192,18 @@ struct Watch<'a> {
     line: Option<OwnedFd>,
     failed: bool,
     init_for: Option<&'a Parent>,
+    beside: Option<&'a mut dyn Beside>,
 }
 
 impl<'a> Watch<'a> {
-    fn over(pid: Pid, line: OwnedFd, init_for: Option<&'a Parent>) -> Result<Self> {
+    fn over(
+        pid: Pid,
+        line: OwnedFd,
+        init_for: Option<&'a Parent>,
+        beside: Option<&'a mut dyn Beside>,
+    ) -> Result<Self> {
         let pidfd = sys::pidfd::open(pid).during("open a pidfd", format!("process {pid}"))?;
-        Ok(Self { pid, pidfd, line: Some(line), failed: false, init_for })
+        Ok(Self { pid, pidfd, line: Some(line), failed: false, init_for, beside })
     }
 
     /// Its stops stop us, and our signals are its signals, until it ends.
@@ -178,20 +211,53 @@ impl<'a> Watch<'a> {
         loop {
             if let Some(status) = self.reap()? {
                 while self.line.is_some() && self.listen()? {}
+                self.wind_up(queue)?;
                 return Ok(if self.failed { Ended::Tool(status) } else { Ended::Command(status) });
             }
             self.await_news(queue)?;
             self.listen()?;
             while let Some(arrived) = queue.next() {
-                if is_for_the_child(arrived) {
+                if let Some(beside) = &mut self.beside {
+                    beside.hear(arrived.signal);
+                }
+                if self.is_for_the_child(arrived) {
                     self.forward(arrived.signal);
                 }
+            }
+            if let Some(beside) = &mut self.beside {
+                beside.serve()?;
             }
         }
     }
 
+    /// Until all is done that was beside; a signal that would have been for the child ends it.
+    fn wind_up(&mut self, queue: &Queue) -> Result<()> {
+        while let Some(beside) = &mut self.beside {
+            let left = beside.wind_up();
+            if left == Left::Nothing || queue.next().is_some_and(|arrived| self.is_for_the_child(arrived)) {
+                break;
+            }
+            if left == Left::Waiting {
+                self.await_news(queue)?;
+            }
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.pause();
+        }
+        Ok(())
+    }
+
+    /// The terminal sends to the whole foreground group, the child included: a second signal from us
+    /// would be one too many. But of a terminal that hangs up only the leader of the session hears,
+    /// and no child in another session.
+    fn is_for_the_child(&self, arrived: Arrived) -> bool {
+        let from_a_process = arrived.code <= 0;
+        let only_we_hear = self.beside.is_some() || getsid(None) == Ok(getpid());
+        from_a_process || (arrived.signal == libc::SIGHUP && only_we_hear)
+    }
+
     /// The child's exit status, once it has ended. PID 1 reaps the orphans of others on the way.
-    fn reap(&self) -> Result<Option<u8>> {
+    fn reap(&mut self) -> Result<Option<u8>> {
         // Whoever is PID 1 gets the orphans, whether it was told so or not: a chain may have put it there.
         let is_init = self.init_for.is_some() || getpid().as_raw() == 1;
         let whom = if is_init { Pid::from_raw(-1) } else { self.pid };
@@ -208,21 +274,27 @@ impl<'a> Watch<'a> {
     }
 
     /// Stops as the child did, so that whoever waits for us sees it; goes on when continued.
-    fn stop_too(&self) -> Result<()> {
+    fn stop_too(&mut self) -> Result<()> {
         if let Some(parent) = self.init_for {
             parent.tell(Parent::STOPPED); // and it continues us, by the signal that continues it
             return Ok(());
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.pause();
         }
         raise(Signal::SIGSTOP).during("stop", "this process")?;
         self.forward(libc::SIGCONT);
         Ok(())
     }
 
-    /// Waits for a signal or a word from the child.
+    /// Waits for a signal, a word from the child, or what is beside.
     fn await_news(&self, queue: &Queue) -> Result<()> {
         let sources = [Some(queue.as_fd()), self.line.as_ref().map(OwnedFd::as_fd)];
         let mut sources: Vec<_> =
             sources.into_iter().flatten().map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
+        if let Some(beside) = &self.beside {
+            sources.extend(beside.sources());
+        }
         match poll(&mut sources, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error::new("poll", "signals", errno)),

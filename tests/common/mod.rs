@@ -4,6 +4,7 @@
 
 pub mod needs;
 pub mod scene;
+pub mod terminal;
 
 pub use needs::{Need, needs};
 pub use scene::Scene;

@@ -9,6 +9,7 @@ mod listing;
 mod restrictions;
 mod single;
 mod targets;
+mod tty;
 mod who;
 
 use std::io::Read as _;

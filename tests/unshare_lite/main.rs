@@ -11,6 +11,7 @@ mod namespaces;
 mod pins;
 mod refusals;
 mod supervision;
+mod terminal;
 
 use std::time::{Duration, Instant};
 

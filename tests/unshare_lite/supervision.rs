@@ -12,7 +12,7 @@ use crate::common::{Need, Scene, needs, stdout};
 use crate::{a_thousand, eventually};
 
 /// Each way in which a child stands for the tool.
-const FORKS: [&str; 3] = ["--uts --fork", "--pid", "--pid --init"];
+pub(crate) const FORKS: [&str; 3] = ["--uts --fork", "--pid", "--pid --init"];
 
 /// Starts a script inside, and waits until it says something.
 fn start(scene: &Scene, options: &str, script: &str) -> (Child, String) {

@@ -93,6 +93,9 @@ pub(crate) struct BecomeArgs {
     /// Stay the same user and groups in a user namespace
     #[arg(long, conflicts_with_all = ["setuid", "setgid"])]
     pub preserve_credentials: bool,
+    /// Give COMMAND a new pseudo-terminal inside, joined with the caller's terminal
+    #[arg(long, conflicts_with = "no_fork")]
+    pub tty: bool,
     /// Do not fork: COMMAND stays in the caller's PID namespace, and its children are in the target's
     #[arg(short = 'F', long)]
     pub no_fork: bool,

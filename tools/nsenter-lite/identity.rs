@@ -8,18 +8,23 @@ use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 use crate::plan::{Become, Entry};
+use crate::pty::NewTerminal;
 
-/// Takes all of it on and becomes COMMAND. Returns only the error.
-pub(crate) fn become_command(entry: &Entry) -> Error {
-    match take_on(entry) {
+/// Takes all of it on and becomes COMMAND, on a terminal of its own if one is given. Returns only the error.
+pub(crate) fn become_command(entry: &Entry, terminal: Option<NewTerminal>) -> Error {
+    match take_on(entry, terminal) {
         Ok(()) => entry.chain.exec_prepared(entry.environment.as_deref()),
         Err(error) => error,
     }
 }
 
-fn take_on(entry: &Entry) -> Result<()> {
+fn take_on(entry: &Entry, terminal: Option<NewTerminal>) -> Result<()> {
     entry.limits.apply()?;
     become_whom(entry)?;
+    if let Some(terminal) = terminal {
+        // By an id of the container's, so that it owns its terminal; and while we may still give it away.
+        terminal.take(entry.credentials.user.as_ref().map(|ids| ids.uid))?;
+    }
     let mut credentials = entry.credentials.clone();
     if entry.keep_caps {
         let bounding = credentials.capabilities.map_or_else(CapabilitySet::bounding, |keep| keep.bounding);

@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub credentials: Credentials,
     pub limits: Limits,
     pub fork: bool,
+    /// COMMAND gets a new terminal.
+    pub tty: bool,
     pub chain: Chain,
 }
 
@@ -134,6 +136,7 @@ impl Entry {
             setgid,
             preserve_credentials,
             keep_caps,
+            tty,
             no_fork,
             privileged,
             user_parent,
@@ -182,6 +185,7 @@ impl Entry {
             credentials: imposed.credentials,
             limits: imposed.limits,
             fork: enters(NamespaceKind::Pid) && !no_fork,
+            tty,
             kinds,
             files,
             chain,

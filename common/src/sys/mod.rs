@@ -17,11 +17,13 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod pidfd;
+pub mod rights;
 pub mod seccomp;
 pub mod signal;
 pub mod signalfd;
 pub mod startup;
 pub mod statx;
+pub mod terminal;
 pub mod uts;
 pub mod wait;
 

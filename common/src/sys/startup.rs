@@ -6,9 +6,11 @@
 //! closed. COMMAND must get both as the tool got them, so they are looked at from
 //! `.init_array`, which runs before the runtime, and put back before exec.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::signal::{SigHandler, Signal, raise, signal};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
@@ -79,6 +81,15 @@ pub fn restore() {
             unsafe { libc::close(fd) };
         }
     }
+}
+
+/// Puts `file` in place of all three standard streams, for [`restore`] too.
+pub fn replace_standard_streams(file: BorrowedFd<'_>) -> nix::Result<()> {
+    dup2_stdin(file)?;
+    dup2_stdout(file)?;
+    dup2_stderr(file)?;
+    CLOSED.iter().for_each(|closed| closed.store(false, Ordering::Relaxed));
+    Ok(())
 }
 
 /// Dies as a program does whose reader has gone. Returns only if SIGPIPE was ignored from the start.
