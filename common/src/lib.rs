@@ -18,6 +18,7 @@ pub mod limits;
 pub mod mapping;
 pub mod mountinfo;
 pub mod namespace;
+pub mod namespace_args;
 pub mod output;
 pub mod passwd;
 pub mod process;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser};
 use common::chain::ChainArgs;
+use common::namespace_args::NamespaceArgs;
 
 /// Run COMMAND in the namespaces of a running process or container
 #[derive(Parser, Debug)]
@@ -36,34 +37,12 @@ pub(crate) struct Cli {
     pub become_: BecomeArgs,
 }
 
-/// Each `None` where not given, `Some(None)` for the target's, `Some(Some(FILE))` for that file's.
+/// Each `None` where not given, `Some(None)` for the target's, `Some(Some(DIR))` for that one.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What to enter (the target's, or FILE's)")]
 pub(crate) struct EnterArgs {
-    /// Mount namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub mount: Option<Option<PathBuf>>,
-    /// UTS namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub uts: Option<Option<PathBuf>>,
-    /// IPC namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub ipc: Option<Option<PathBuf>>,
-    /// Network namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub net: Option<Option<PathBuf>>,
-    /// PID namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub pid: Option<Option<PathBuf>>,
-    /// User namespace
-    #[arg(short = 'U', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub user: Option<Option<PathBuf>>,
-    /// Cgroup namespace
-    #[arg(short = 'C', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub cgroup: Option<Option<PathBuf>>,
-    /// Time namespace
-    #[arg(short = 'T', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub time: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    pub namespaces: NamespaceArgs,
     /// Root directory
     #[arg(short, long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     pub root: Option<Option<PathBuf>>,
@@ -121,10 +100,9 @@ mod tests {
 
     #[test]
     fn short_letters_combine_as_util_linux_has_them() {
-        let cli =
-            Cli::try_parse_from(["nsenter-lite", "-t", "7", "-muinpUCT", "-r", "-w=/x", "--", "sh"]).unwrap();
+        let cli = Cli::try_parse_from(["nsenter-lite", "-t", "7", "-mUr", "-w=/x", "--", "sh"]).unwrap();
         assert_eq!(cli.target, Some(7));
-        assert_eq!(cli.enter.time, Some(None));
+        assert_eq!(cli.enter.root, Some(None));
         assert_eq!(cli.enter.wd, Some(Some("/x".into())));
     }
 }

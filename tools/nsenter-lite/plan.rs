@@ -129,7 +129,7 @@ impl Entry {
         who: BecomeArgs,
         chain: Chain,
     ) -> Result<Self> {
-        let EnterArgs { mount, uts, ipc, net, pid, user, cgroup, time, root, wd, wdns, join_cgroup } = enter;
+        let EnterArgs { namespaces, root, wd, wdns, join_cgroup } = enter;
         let BecomeArgs {
             env,
             setuid,
@@ -141,16 +141,7 @@ impl Entry {
             privileged,
             user_parent,
         } = who;
-        let asked = [
-            (NamespaceKind::User, user),
-            (NamespaceKind::Mount, mount),
-            (NamespaceKind::Pid, pid),
-            (NamespaceKind::Uts, uts),
-            (NamespaceKind::Ipc, ipc),
-            (NamespaceKind::Net, net),
-            (NamespaceKind::Cgroup, cgroup),
-            (NamespaceKind::Time, time),
-        ];
+        let asked = namespaces.by_kind();
         let places = root.is_some() || wd.is_some() || wdns.is_some() || join_cgroup;
         let everything = !places && asked.iter().all(|(_, given)| given.is_none());
         let Chosen { kinds, files } = Chosen::new(target, &asked, everything, user_parent)?;

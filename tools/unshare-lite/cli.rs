@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, ValueEnum};
 use common::chain::ChainArgs;
 use common::idmap::IdMap;
+use common::namespace_args::NamespaceArgs;
 
 use crate::clock::Offset;
 use crate::signal_name::SignalNumber;
@@ -37,41 +38,18 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub chain: ChainArgs,
     #[command(flatten)]
-    pub namespaces: NamespaceArgs,
+    pub new: NewArgs,
     #[command(flatten)]
     pub maps: MapArgs,
     #[command(flatten)]
     pub inside: InsideArgs,
 }
 
-/// Each `None` where not given, `Some(None)` where given, `Some(Some(FILE))` with a file to pin it to.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Namespaces (=FILE pins one by a bind mount)")]
-pub(crate) struct NamespaceArgs {
-    /// New mount namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub mount: Option<Option<PathBuf>>,
-    /// New UTS namespace: host and domain name
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub uts: Option<Option<PathBuf>>,
-    /// New IPC namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub ipc: Option<Option<PathBuf>>,
-    /// New network namespace
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub net: Option<Option<PathBuf>>,
-    /// New PID namespace: COMMAND is PID 1
-    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub pid: Option<Option<PathBuf>>,
-    /// New user namespace
-    #[arg(short = 'U', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub user: Option<Option<PathBuf>>,
-    /// New cgroup namespace
-    #[arg(short = 'C', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub cgroup: Option<Option<PathBuf>>,
-    /// New time namespace
-    #[arg(short = 'T', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub time: Option<Option<PathBuf>>,
+#[command(next_help_heading = "New namespaces (=FILE pins one by a bind mount)")]
+pub(crate) struct NewArgs {
+    #[command(flatten)]
+    pub namespaces: NamespaceArgs,
     /// All but user and time
     #[arg(short, long)]
     pub all: bool,
@@ -158,13 +136,5 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         common::app::command::<Cli>().debug_assert();
-    }
-
-    #[test]
-    fn short_letters_combine_as_util_linux_has_them() {
-        let cli = Cli::try_parse_from(["unshare-lite", "-muinp", "-U=/tmp/u", "--", "sh"]).unwrap();
-        assert_eq!(cli.namespaces.mount, Some(None));
-        assert_eq!(cli.namespaces.pid, Some(None));
-        assert_eq!(cli.namespaces.user, Some(Some("/tmp/u".into())));
     }
 }

@@ -10,7 +10,7 @@ use common::record::Record;
 use common::{Error, Result};
 use nix::sys::signal::Signal;
 
-use crate::cli::{Cli, InsideArgs, MapArgs, NamespaceArgs, Propagation};
+use crate::cli::{Cli, InsideArgs, MapArgs, NewArgs, Propagation};
 use crate::clock::{Clock, Offset};
 use crate::maps::Maps;
 
@@ -65,28 +65,19 @@ pub(crate) enum Ending {
 
 impl Plan {
     pub(crate) fn new(cli: Cli) -> Result<Self> {
-        let Cli { namespaces, maps, inside, fork, init, kill_child, detach, from, chain } = cli;
-        let NamespaceArgs { mount, uts, ipc, net, pid, user, cgroup, time, all, propagation } = namespaces;
-        let implied_mount = inside.mount_proc.is_some().then_some(None);
-        let implied_user = wants_user(&maps).then_some(None);
-        let asked = [
-            (NamespaceKind::User, user.or(implied_user), false),
-            (NamespaceKind::Mount, mount.or(implied_mount), all),
-            (NamespaceKind::Pid, pid, all),
-            (NamespaceKind::Uts, uts, all),
-            (NamespaceKind::Ipc, ipc, all),
-            (NamespaceKind::Net, net, all),
-            (NamespaceKind::Cgroup, cgroup, all),
-            (NamespaceKind::Time, time, false),
-        ];
-        let wanted = |(kind, given, by_all): &(NamespaceKind, Option<Option<PathBuf>>, bool)| {
-            (given.is_some() || *by_all).then_some(*kind)
+        let Cli { new, maps, inside, fork, init, kill_child, detach, from, chain } = cli;
+        let NewArgs { namespaces, all, propagation } = new;
+        let is_implied = |kind| match kind {
+            NamespaceKind::User => wants_user(&maps),
+            NamespaceKind::Time => false,
+            NamespaceKind::Mount => all || inside.mount_proc.is_some(),
+            _ => all,
         };
-        let kinds: Vec<_> = asked.iter().filter_map(wanted).collect();
-        let pins: Vec<_> = asked
-            .into_iter()
-            .filter_map(|(kind, given, _)| Some(Pin { kind, file: given.flatten()? }))
-            .collect();
+        let asked = namespaces.by_kind();
+        let wanted = asked.iter().filter(|(kind, given)| given.is_some() || is_implied(*kind));
+        let kinds: Vec<_> = wanted.map(|(kind, _)| *kind).collect();
+        let pins = asked.into_iter().filter_map(|(kind, given)| Some(Pin { kind, file: given.flatten()? }));
+        let pins: Vec<_> = pins.collect();
         check_supported(&kinds)?;
 
         let forks = fork || kinds.contains(&NamespaceKind::Pid) || kinds.contains(&NamespaceKind::Time);
