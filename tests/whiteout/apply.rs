@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use crate::archive::Archive;
 use crate::common::{Need, Scene, needs, stderr};
-use crate::place::{By, LAYERS, disk};
+use crate::place::By;
 use crate::tree::described;
 
 /// A root filesystem `root`, on which the archive is applied.
@@ -24,15 +24,12 @@ fn applying_gives_what_an_overlay_shows() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
-    By::Root.sh(
+    By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!(
-            "{LAYERS} mount_it; cd merged; rm file; rm -r gone; rm -r again; mkdir again; echo n >again/new; rm -r dir; echo f >dir
+        "mount_it; cd merged; rm file; rm -r gone; rm -r again; mkdir again; echo n >again/new; rm -r dir; echo f >dir
             rm link; mkdir link; echo x >link/inside; chmod 700 kept; chown 5 kept/d; ln kept/d kept/e; mkfifo kept/p; rm pipe; cd ..
-            cp -a lower root; whiteout pack upper | whiteout unpack --apply root; mkdir shown; cp -a merged/. shown"
-        ),
+            cp -a lower root; whiteout pack upper | whiteout unpack --apply root; mkdir shown; cp -a merged/. shown",
     );
     assert_eq!(described(&scene.path("layers/root")), described(&scene.path("layers/shown")));
 }

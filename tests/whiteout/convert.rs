@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::needs::kernel;
 use crate::common::{Need, Scene, needs, stderr};
-use crate::place::{By, LAYERS, disk};
+use crate::place::{By, disk};
 use crate::tree::described;
 
 const FORMATS: [&str; 4] = ["overlay", "userxattr", "xattr", "oci"];
@@ -71,15 +71,12 @@ fn a_converted_layer_shows_the_same_on_an_overlay() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
-    let shown = By::Root.sh(
+    let shown = By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!(
-            "{LAYERS} mount_it; cd merged; rm file dir/a; rm -r gone again; mkdir again; touch again/new; cd ..; find merged >1
+        "mount_it; cd merged; rm file dir/a; rm -r gone again; mkdir again; touch again/new; cd ..; find merged >1
             umount merged; whiteout convert --to oci upper; find upper -type c; LC_ALL=C ls -A upper/again
-            whiteout convert --to overlay upper; rm -rf work; mkdir work; mount_it; find merged | diff - 1 && echo same"
-        ),
+            whiteout convert --to overlay upper; rm -rf work; mkdir work; mount_it; find merged | diff - 1 && echo same",
     );
     assert_eq!(shown, ".wh..wh..opq\nnew\nsame\n");
     if kernel() >= (6, 8) {
@@ -113,11 +110,10 @@ fn what_an_overlay_noted_for_itself_is_taken_off() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
-    By::Root.sh(
+    By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!("{LAYERS} mount_it; echo x >>merged/dir/a; chmod 700 merged/kept; rm merged/file"),
+        "mount_it; echo x >>merged/dir/a; chmod 700 merged/kept; rm merged/file",
     );
     scene
         .sh("setfattr -n user.mine -v 1 layers/upper/dir/a; whiteout convert --to oci layers/upper

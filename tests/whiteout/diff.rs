@@ -111,16 +111,13 @@ fn attributes_and_capabilities_are_changes_and_overlays_own_are_not() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
-    let shown = By::Root.sh(
+    let shown = By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!(
-            "{LAYERS} setfattr -n user.had -v 1 lower/dir/sub; mount_it; cd merged
+        "setfattr -n user.had -v 1 lower/dir/sub; mount_it; cd merged
             setfattr -n user.note -v 1 file; setfattr -x user.had dir/sub; chmod 600 kept; chmod 755 kept
             setfattr -n security.capability -v 0x0100000200040000000000000000000000000000 again/old
-            cd ..; umount merged; whiteout diff --upper upper --lower lower"
-        ),
+            cd ..; umount merged; whiteout diff --upper upper --lower lower",
     );
     assert_eq!(shown, "C /again\nC /again/old\nC /dir\nC /dir/sub\nC /file\n");
 }
@@ -165,14 +162,11 @@ fn a_file_named_like_a_mark_on_an_overlay_is_a_file() {
         return;
     }
     let scene = Scene::new();
-    scene.dir("layers");
-    let shown = By::Root.sh(
+    let shown = By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!(
-            "{LAYERS} mount_it; chmod 600 merged/file; touch merged/.wh.link; umount merged
-                  whiteout diff -u upper -l lower"
-        ),
+        "mount_it; chmod 600 merged/file; touch merged/.wh.link; umount merged
+                  whiteout diff -u upper -l lower",
     );
     assert_eq!(shown, "A /.wh.link\nC /file\n");
 }
@@ -203,11 +197,10 @@ fn a_redirected_directory_is_refused_by_name() {
         return;
     }
     let scene = Scene::new();
-    scene.dir("layers");
-    By::Root.sh(
+    By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!("{LAYERS} overlay lowerdir=lower,upperdir=upper,workdir=work,redirect_dir=on merged; mv merged/dir merged/moved"),
+        "overlay lowerdir=lower,upperdir=upper,workdir=work,redirect_dir=on merged; mv merged/dir merged/moved",
     );
     let failed = scene.sh("whiteout diff -u layers/upper -l layers/lower").assert().code(125);
     assert!(

@@ -65,13 +65,11 @@ fn the_default_format_is_what_an_overlay_of_the_caller_writes() {
         let name = format!("{by:?}");
         scene.dir(&format!("layers/{name}"));
         // Overlay itself marks a directory that was removed and made again as opaque.
-        by.sh(
+        by.sh_on_layers(
             &scene,
             &format!("layers/{name}"),
-            &format!(
-                "{LAYERS} mkdir ours; whiteout create ours/file; mkdir ours/again; whiteout opaque ours/again
-                mount_it; rm merged/file; rm -r merged/again; mkdir merged/again"
-            ),
+            "mkdir ours; whiteout create ours/file; mkdir ours/again; whiteout opaque ours/again
+                mount_it; rm merged/file; rm -r merged/again; mkdir merged/again",
         );
         for layer in ["ours", "upper"] {
             let layer = scene.path("layers").join(&name).join(layer);
@@ -88,15 +86,12 @@ fn attribute_whiteouts_hide_names_when_their_layer_is_a_lower_one() {
         return; // nothing to see: older kernels take them for files
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
-    let shown = By::User.sh(
+    let shown = By::User.sh_on_layers(
         &scene,
         "layers",
-        &format!(
-            "{LAYERS} mkdir middle middle/dir
+        "mkdir middle middle/dir
             whiteout create --format xattr middle/file middle/dir/a; whiteout opaque -f xattr middle/gone 2>&- || :
-            overlay lowerdir=middle:lower,upperdir=upper,workdir=work merged; ls merged merged/dir"
-        ),
+            overlay lowerdir=middle:lower,upperdir=upper,workdir=work merged; ls merged merged/dir",
     );
     assert_eq!(shown, "merged:\nagain\ndir\nempty\ngone\nkept\nlink\npipe\n\nmerged/dir:\nsub\n");
 }
@@ -163,16 +158,12 @@ fn list_shows_what_a_real_overlay_recorded() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
     for by in [By::Root, By::User] {
-        scene.dir(&format!("layers/{by:?}"));
-        let shown = by.sh(
+        let shown = by.sh_on_layers(
             &scene,
             &format!("layers/{by:?}"),
-            &format!(
-                "{LAYERS} mount_it; rm -r merged/file merged/gone merged/dir/sub merged/again; mkdir merged/again
-                umount merged; whiteout list upper"
-            ),
+            "mount_it; rm -r merged/file merged/gone merged/dir/sub merged/again; mkdir merged/again
+                umount merged; whiteout list upper",
         );
         assert_eq!(shown, "again/\ndir/sub\nfile\ngone\n", "{by:?}");
     }
@@ -259,16 +250,13 @@ fn marks_of_fuse_overlayfs_are_understood() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
-    let shown = By::Root.sh(
+    let shown = By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!(
-            "{LAYERS} fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work merged; cd merged
+        "fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work merged; cd merged
             rm file; rm -r gone again; mkdir again; mv dir/a dir/b; cd ..; umount merged; whiteout list upper
             whiteout pack upper >tar; grep -c fuseoverlayfs tar || tar -tf tar; whiteout diff -u upper -l lower
-            whiteout remove upper/again; whiteout list upper"
-        ),
+            whiteout remove upper/again; whiteout list upper",
     );
     assert_eq!(
         shown,

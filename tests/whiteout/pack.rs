@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::place::{By, LAYERS, disk};
+use crate::place::{By, disk};
 use crate::tree::described;
 
 /// A tree with something of everything.
@@ -100,16 +100,12 @@ fn an_overlays_marks_become_oci_marks_before_their_siblings() {
         return;
     }
     let scene = Scene::new();
-    disk(&scene, "layers");
     for by in [By::Root, By::User] {
-        scene.dir(&format!("layers/{by:?}"));
-        let listed = by.sh(
+        let listed = by.sh_on_layers(
             &scene,
             &format!("layers/{by:?}"),
-            &format!(
-                "{LAYERS} mount_it; cd merged; rm file; rm -r gone dir/sub again; mkdir again; echo n >again/new; echo x >aaa
-                rm link; mkdir link; cd ..; umount merged; whiteout pack upper | tar -tf -"
-            ),
+            "mount_it; cd merged; rm file; rm -r gone dir/sub again; mkdir again; echo n >again/new; echo x >aaa
+                rm link; mkdir link; cd ..; umount merged; whiteout pack upper | tar -tf -",
         );
         assert_eq!(
             listed,
@@ -195,11 +191,10 @@ fn what_oci_would_misread_is_refused_by_name() {
         return;
     }
     let scene = Scene::new();
-    scene.dir("layers");
-    By::Root.sh(
+    By::Root.sh_on_layers(
         &scene,
         "layers",
-        &format!("{LAYERS} mount_it; chmod 600 merged/file; touch merged/.wh.link; umount merged"),
+        "mount_it; chmod 600 merged/file; touch merged/.wh.link; umount merged",
     );
     let failed = scene.sh("whiteout pack layers/upper >/dev/null").assert().code(125);
     assert!(

@@ -40,6 +40,13 @@ impl By {
         let mut command = if self == Self::Root { scene.sh(&line) } else { scene.user_sh(&line) };
         stdout(&command.assert().success())
     }
+
+    /// The same in a new directory that has [`LAYERS`].
+    pub fn sh_on_layers(self, scene: &Scene, directory: &str, script: &str) -> String {
+        disk(scene, directory.split('/').next().unwrap());
+        scene.dir(directory);
+        self.sh(scene, directory, &format!("{LAYERS} {script}"))
+    }
 }
 
 /// A lower layer `lower` with something of each kind, and empty upper, work and merged directories.

@@ -7,7 +7,7 @@ use tar::EntryType;
 
 use crate::archive::Archive;
 use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::place::{By, LAYERS, disk};
+use crate::place::{By, disk};
 use crate::tree::described;
 
 /// Unpacks an archive into `layer`.
@@ -77,11 +77,10 @@ fn marks_are_written_as_the_callers_overlay_reads_them() {
         Archive::new().file(".wh.file", "").directory("dir").file("dir/.wh..wh..opq", "").file("dir/new", "");
     fs::write(scene.path("archive.tar"), marked.end()).unwrap();
     for by in [By::Root, By::User] {
-        scene.dir(&format!("layers/{by:?}"));
-        let shown = by.sh(
+        let shown = by.sh_on_layers(
             &scene,
             &format!("layers/{by:?}"),
-            &format!("{LAYERS} whiteout unpack upper <../../archive.tar; mount_it; ls merged merged/dir"),
+            "whiteout unpack upper <../../archive.tar; mount_it; ls merged merged/dir",
         );
         assert_eq!(
             shown, "merged:\nagain\ndir\nempty\ngone\nkept\nlink\npipe\n\nmerged/dir:\nnew\n",
