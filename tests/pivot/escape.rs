@@ -135,7 +135,7 @@ fn a_target_that_is_swapped_meanwhile_stays_inside_or_the_tool_fails() {
     scene.file("data/mark", "");
     let swapper = Swapper::start(shared.join("t"), host.clone());
     // A shell that keeps the mount namespace shows in its own table where the mounts are.
-    let rounds = if in_uml() { 4 } else { 60 };
+    let rounds = if in_uml() { 4 } else { 700 }; // of three mounts each
     let script = format!(
         "for i in $(seq {rounds}); do \
           unshare --mount pivot --mount-api -V shared:/shared -V data:/shared/t/x -V /etc/hostname:/shared/t/f root -- \
