@@ -34,14 +34,7 @@ impl Target {
 
     /// The same for an ordinary user.
     fn start_as_user(scene: &Scene, line: &str) -> Self {
-        if !nix::unistd::geteuid().is_root() {
-            return Self::start(scene, line);
-        }
-        let become_user =
-            format!("exec setpriv --reuid {USER} --regid {USER} --clear-groups sh -c \"$SCRIPT\"");
-        let mut command = scene.std_sh(&become_user);
-        command.env("SCRIPT", line);
-        Self::spawn(command)
+        Self::spawn(user_command(scene, line))
     }
 
     fn spawn(command: std::process::Command) -> Self {
@@ -72,6 +65,17 @@ impl Drop for Target {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A shell line, to be run by an ordinary user.
+fn user_command(scene: &Scene, line: &str) -> std::process::Command {
+    if !nix::unistd::geteuid().is_root() {
+        return scene.std_sh(line);
+    }
+    let become_user = format!("exec setpriv --reuid {USER} --regid {USER} --clear-groups sh -c \"$SCRIPT\"");
+    let mut command = scene.std_sh(&become_user);
+    command.env("SCRIPT", line);
+    command
 }
 
 /// What a container's first process does: it says that it is there, and stays.
