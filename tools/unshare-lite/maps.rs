@@ -45,8 +45,8 @@ impl Maps {
         users.extend(map_users);
         groups.extend(map_groups);
         if map_auto {
-            users.push(subid::range(Path::new("/etc/subuid"), uid)?.mapped_from(first_free(&users)));
-            groups.push(subid::range(Path::new("/etc/subgid"), uid)?.mapped_from(first_free(&groups)));
+            users.extend(subid::range(Path::new("/etc/subuid"), uid)?.around(&users));
+            groups.extend(subid::range(Path::new("/etc/subgid"), uid)?.around(&groups));
         }
         check("--map-users", &users)?;
         check("--map-groups", &groups)?;
@@ -104,10 +104,6 @@ fn own(id: u32, as_root: bool, as_itself: bool) -> Vec<IdMap> {
 
 fn is_own(maps: &[IdMap], id: u32) -> bool {
     matches!(maps, [] | [IdMap { count: 1, .. }]) && maps.iter().all(|map| map.outer == id)
-}
-
-fn first_free(maps: &[IdMap]) -> u32 {
-    maps.iter().map(|map| map.end()).max().unwrap_or(0)
 }
 
 /// The kernel answers overlapping ranges and too many lines with a bare EINVAL.
