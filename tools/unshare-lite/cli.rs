@@ -25,11 +25,11 @@ pub(crate) struct Cli {
     /// As PID 1, reap orphans and forward signals, with COMMAND as the child
     #[arg(long, requires = "pid")]
     pub init: bool,
-    /// What COMMAND is sent when unshare-lite dies, with --fork or --pid
-    #[arg(long, value_name = "SIG", num_args = 0..=1, require_equals = true, default_value = "KILL", default_missing_value = "KILL")]
-    pub kill_child: SignalNumber,
+    /// What the child is sent when unshare-lite dies: KILL unless told (means --fork)
+    #[arg(long, value_name = "SIG", num_args = 0..=1, require_equals = true, default_missing_value = "KILL")]
+    pub kill_child: Option<SignalNumber>,
     /// Start an idle PID 1 in the background and print its container record
-    #[arg(long, conflicts_with_all = ["init", "fork", "command"])]
+    #[arg(long, conflicts_with_all = ["init", "fork", "kill_child", "command"])]
     pub detach: bool,
     /// Read a container record, '-' for standard input, and start inside its cgroup
     #[arg(long, value_name = "FILE")]
