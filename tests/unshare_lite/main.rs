@@ -5,6 +5,7 @@
 mod common;
 
 mod detach;
+mod hints;
 mod inside;
 mod maps;
 mod namespaces;

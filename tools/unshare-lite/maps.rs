@@ -136,6 +136,9 @@ fn write_file(pid: i32, file: &str, content: &str) -> Result<()> {
     // One write(2) for all lines: user_namespaces(7) allows only one.
     fs::write(&path, content).during("write", &path).map_err(|error| {
         let hint = match error.errno() {
+            Some(Errno::EPERM) if file == "setgroups" => Some(
+                "setgroups is denied in the caller's own user namespace, and so in all below it: leave --setgroups out",
+            ),
             Some(Errno::EPERM) => Some(
                 "an ordinary user may map its own id alone; more takes --map-auto. (AppArmor can also forbid \
                  it: see kernel.apparmor_restrict_unprivileged_userns)",
