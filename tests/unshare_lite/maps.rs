@@ -142,7 +142,7 @@ fn with_subordinate_ids(
 }
 
 #[test]
-fn subordinate_ids_are_mapped_behind_the_callers_own() {
+fn subordinate_ids_are_mapped_around_the_callers_own() {
     if !needs(&[Need::Root, Need::Program("newuidmap")]) {
         return;
     }
@@ -158,6 +158,12 @@ fn subordinate_ids_are_mapped_behind_the_callers_own() {
         [[0, USER, 1], [1, 200_000, 1000], [0, USER, 1], [1, 300_000, 2000]]
     );
     assert_eq!(lines[4..], ["5:6", "200004:300005"]);
+    let script = "unshare-lite -c --map-auto -- sh -c 'cat /proc/self/uid_map; id -u'";
+    let run = with_subordinate_ids(&scene, "nobody:200000:65536\n", "nobody:300000:9\n", script).success();
+    let seen = stdout(&run);
+    let (maps, id) = seen.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(id, USER.to_string());
+    assert_eq!(map(maps), [[USER, USER, 1], [0, 200_000, USER], [USER + 1, 200_000 + USER, 65536 - USER]]);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What is refused, and how the error says why.
 
-use crate::common::{Need, Scene, needs, stderr};
-use crate::private;
+use crate::common::{Scene, stderr};
 
 fn refused(scene: &Scene, script: &str, expected: &str) {
     let run = scene.user_sh(script).assert().code(125).stdout("");
@@ -31,22 +30,23 @@ fn a_limit_of_none_is_named_by_its_sysctl() {
 }
 
 #[test]
+fn a_limit_that_is_reached_is_told_from_one_of_none() {
+    let script = "unshare-lite -r -- sh -c 'echo 1 >/proc/sys/user/max_net_namespaces
+        exec unshare-lite --net -- unshare-lite --net -- echo ran'";
+    refused(&Scene::new(), script, "hint: a limit is reached: one of sysctl user.max_*_namespaces");
+}
+
+#[test]
+fn setgroups_that_is_denied_around_us_cannot_be_allowed() {
+    let script = "unshare-lite -r -- unshare-lite -r --setgroups allow -- echo ran";
+    refused(&Scene::new(), script, "hint: setgroups is denied in the caller's own user namespace");
+}
+
+#[test]
 fn nesting_deeper_than_32_levels_is_named() {
     let scene = Scene::new();
     let levels = "unshare-lite -r -- ".repeat(40);
     refused(&scene, &format!("{levels} echo ran"), "32 levels of nesting");
-}
-
-#[test]
-fn in_a_chroot_a_user_namespace_is_refused_and_the_hint_speaks_of_it() {
-    if !needs(&[Need::Root]) {
-        return;
-    }
-    let scene = Scene::new();
-    scene.dir("root");
-    let script = "mount --rbind / root; tool=$(command -v unshare-lite); exec chroot root setpriv --reuid 65534 --regid 65534 --clear-groups $tool -r -- echo ran";
-    let run = private(&scene, script).code(125).stdout("");
-    assert!(stderr(&run).contains("chroot"), "{}", stderr(&run));
 }
 
 #[test]

@@ -19,14 +19,14 @@ pub(crate) struct Chosen {
 
 impl Chosen {
     /// Each kind of `asked` is `None` where not given, `Some(None)` for the target's, `Some(Some(FILE))`.
-    /// A namespace that the caller is in already is left out.
+    /// With `all`, those that are not given are the target's. A namespace that the caller is in already is left out.
     pub(crate) fn new(
         target: &Process,
         asked: &[(NamespaceKind, Option<Option<PathBuf>>)],
-        everything: bool,
+        all: bool,
         user_parent: bool,
     ) -> Result<Self> {
-        let is_asked = |kind: &NamespaceKind| everything || asked.contains(&(*kind, Some(None)));
+        let is_asked = |kind: &NamespaceKind| all || asked.contains(&(*kind, Some(None)));
         let kinds = namespace::differing(target)?.into_iter().filter(is_asked).collect();
         let files = asked.iter().filter_map(|(kind, given)| Some((*kind, given.as_ref()?.as_ref()?)));
         let files = files.map(|(kind, path)| NamespaceFile::open(kind, path)).collect::<Result<_>>()?;

@@ -43,6 +43,9 @@ pub(crate) struct Cli {
 pub(crate) struct EnterArgs {
     #[command(flatten)]
     pub namespaces: NamespaceArgs,
+    /// All of the target's namespaces
+    #[arg(short, long)]
+    pub all: bool,
     /// Root directory
     #[arg(short, long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     pub root: Option<Option<PathBuf>>,

@@ -129,7 +129,7 @@ impl Entry {
         who: BecomeArgs,
         chain: Chain,
     ) -> Result<Self> {
-        let EnterArgs { namespaces, root, wd, wdns, join_cgroup } = enter;
+        let EnterArgs { namespaces, all, root, wd, wdns, join_cgroup } = enter;
         let BecomeArgs {
             env,
             setuid,
@@ -143,8 +143,8 @@ impl Entry {
         } = who;
         let asked = namespaces.by_kind();
         let places = root.is_some() || wd.is_some() || wdns.is_some() || join_cgroup;
-        let everything = !places && asked.iter().all(|(_, given)| given.is_none());
-        let Chosen { kinds, files } = Chosen::new(target, &asked, everything, user_parent)?;
+        let everything = !places && !all && asked.iter().all(|(_, given)| given.is_none());
+        let Chosen { kinds, files } = Chosen::new(target, &asked, everything || all, user_parent)?;
 
         let proc = |what: &str| Path::new("/proc").join(target.pid().to_string()).join(what);
         let enters = |kind| kinds.contains(&kind) || files.iter().any(|file| file.kind == kind);

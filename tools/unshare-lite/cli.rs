@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgGroup, Args, Parser, ValueEnum};
 use common::chain::ChainArgs;
 use common::idmap::IdMap;
 use common::namespace_args::NamespaceArgs;
@@ -16,6 +16,7 @@ use crate::signal_name::SignalNumber;
 #[command(
     name = "unshare-lite",
     override_usage = "unshare-lite [OPTIONS] [-- COMMAND [ARG...]]",
+    group(ArgGroup::new("pid_namespace").args(["pid", "all"]).multiple(true)),
     after_help = "Example: a shell that is PID 1, with its own host name and no network\n  \
         unshare-lite --user --map-root-user --mount-proc --pid --uts --net --hostname demo -- /bin/sh"
 )]
@@ -24,13 +25,13 @@ pub(crate) struct Cli {
     #[arg(short, long)]
     pub fork: bool,
     /// As PID 1, reap orphans and forward signals, with COMMAND as the child
-    #[arg(long, requires = "pid")]
+    #[arg(long, requires = "pid_namespace")]
     pub init: bool,
-    /// What COMMAND is sent when unshare-lite dies, with --fork or --pid
-    #[arg(long, value_name = "SIG", num_args = 0..=1, require_equals = true, default_value = "KILL", default_missing_value = "KILL")]
-    pub kill_child: SignalNumber,
+    /// What the child is sent when unshare-lite dies: KILL unless told (means --fork)
+    #[arg(long, value_name = "SIG", num_args = 0..=1, require_equals = true, default_missing_value = "KILL")]
+    pub kill_child: Option<SignalNumber>,
     /// Start an idle PID 1 in the background and print its container record
-    #[arg(long, conflicts_with_all = ["init", "fork", "command"])]
+    #[arg(long, conflicts_with_all = ["init", "fork", "kill_child", "command"])]
     pub detach: bool,
     /// Read a container record, '-' for standard input, and start inside its cgroup
     #[arg(long, value_name = "FILE")]
@@ -136,5 +137,14 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         common::app::command::<Cli>().debug_assert();
+    }
+
+    #[test]
+    fn an_init_is_for_a_pid_namespace_however_it_was_asked_for() {
+        let parses = |words: &[&str]| {
+            Cli::try_parse_from([&["unshare-lite", "--init"], words, &["--", "sh"]].concat()).is_ok()
+        };
+        assert!(parses(&["--pid"]) && parses(&["-a"]) && parses(&["--all", "--pid"]));
+        assert!(!parses(&[]) && !parses(&["--mount"]));
     }
 }

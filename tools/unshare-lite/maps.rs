@@ -45,8 +45,8 @@ impl Maps {
         users.extend(map_users);
         groups.extend(map_groups);
         if map_auto {
-            users.push(subid::range(Path::new("/etc/subuid"), uid)?.mapped_from(first_free(&users)));
-            groups.push(subid::range(Path::new("/etc/subgid"), uid)?.mapped_from(first_free(&groups)));
+            users.extend(subid::range(Path::new("/etc/subuid"), uid)?.around(&users));
+            groups.extend(subid::range(Path::new("/etc/subgid"), uid)?.around(&groups));
         }
         check("--map-users", &users)?;
         check("--map-groups", &groups)?;
@@ -106,10 +106,6 @@ fn is_own(maps: &[IdMap], id: u32) -> bool {
     matches!(maps, [] | [IdMap { count: 1, .. }]) && maps.iter().all(|map| map.outer == id)
 }
 
-fn first_free(maps: &[IdMap]) -> u32 {
-    maps.iter().map(|map| map.end()).max().unwrap_or(0)
-}
-
 /// The kernel answers overlapping ranges and too many lines with a bare EINVAL.
 fn check(option: &str, maps: &[IdMap]) -> Result<()> {
     // UID_GID_MAP_MAX_EXTENTS, Linux 4.15.
@@ -140,6 +136,9 @@ fn write_file(pid: i32, file: &str, content: &str) -> Result<()> {
     // One write(2) for all lines: user_namespaces(7) allows only one.
     fs::write(&path, content).during("write", &path).map_err(|error| {
         let hint = match error.errno() {
+            Some(Errno::EPERM) if file == "setgroups" => Some(
+                "setgroups is denied in the caller's own user namespace, and so in all below it: leave --setgroups out",
+            ),
             Some(Errno::EPERM) => Some(
                 "an ordinary user may map its own id alone; more takes --map-auto. (AppArmor can also forbid \
                  it: see kernel.apparmor_restrict_unprivileged_userns)",

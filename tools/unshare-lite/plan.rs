@@ -80,9 +80,13 @@ impl Plan {
         let pins: Vec<_> = pins.collect();
         check_supported(&kinds)?;
 
-        let forks = fork || kinds.contains(&NamespaceKind::Pid) || kinds.contains(&NamespaceKind::Time);
+        let forks = fork
+            || kill_child.is_some()
+            || kinds.contains(&NamespaceKind::Pid)
+            || kinds.contains(&NamespaceKind::Time);
+        let death_signal = kill_child.map_or(Signal::SIGKILL, |signal| signal.0);
         let ending = match (chain.chain(), detach) {
-            (Some(chain), _) if forks => Ending::Fork { chain, init, death_signal: kill_child.0 },
+            (Some(chain), _) if forks => Ending::Fork { chain, init, death_signal },
             (Some(chain), _) => Ending::Become(chain),
             (None, true) => Ending::Detach,
             (None, false) => pin_only(&pins)?,
@@ -220,6 +224,10 @@ mod tests {
         ));
         assert!(matches!(plan("--mount --uts -- x").unwrap().ending, Ending::Become(_)));
         assert!(matches!(plan("--mount --fork -- x").unwrap().ending, Ending::Fork { .. }));
+        assert!(matches!(
+            plan("--mount --kill-child=TERM -- x").unwrap().ending,
+            Ending::Fork { death_signal: Signal::SIGTERM, .. }
+        ));
     }
 
     #[test]

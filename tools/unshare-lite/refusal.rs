@@ -1,12 +1,12 @@
 //! Why unshare(2) said no: its few errnos stand for many causes, which are told apart here.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, iter};
 
-use common::Error;
 use common::namespace::NamespaceKind;
+use common::{Error, mountinfo, procfs};
 use nix::errno::Errno;
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, getpid};
 
 /// The error of a refused unshare(2) of `kinds`, with the likeliest cause of this machine as its hint.
 pub(crate) fn explain(errno: Errno, kinds: &[NamespaceKind]) -> Error {
@@ -34,6 +34,10 @@ fn user_refused() -> String {
     if is_chrooted() {
         return "a process in a chroot cannot make a user namespace (user_namespaces(7))".into();
     }
+    if reads("/proc/self/uid_map", "") {
+        return "the caller is nobody in its own user namespace, whose maps are empty: give that one a map first"
+            .into();
+    }
     if reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         return "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile with 'userns,'".into();
     }
@@ -60,7 +64,22 @@ fn reads(file: &str, value: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|text| text.trim() == value)
 }
 
-/// Our root is not the root of our mount namespace, which no mount point then shows as "/".
+/// Whether our root is not the root of our mount namespace.
+///
+/// Where it is no mount point, none in our own mount table is "/". Where it is one, whoever changed
+/// the root has it elsewhere in its own table, which anybody may read: a mount's id is unique.
 fn is_chrooted() -> bool {
-    common::mountinfo::of_self().is_ok_and(|mounts| common::mountinfo::at(&mounts, Path::new("/")).is_none())
+    let top = Path::new("/");
+    let Ok(own) = mountinfo::of_self() else { return false };
+    let Some(root) = mountinfo::at(&own, top) else { return true };
+    ancestors().any(|pid| {
+        mountinfo::read(format!("/proc/{pid}/mountinfo"))
+            .is_ok_and(|seen| seen.iter().any(|mount| mount.id == root.id && mount.mount_point != top))
+    })
+}
+
+/// The parent, its parent and so on, as far as /proc shows them.
+fn ancestors() -> impl Iterator<Item = i32> {
+    let parent = |pid: &i32| procfs::status(*pid, "PPid").ok()?.parse().ok().filter(|pid| *pid > 0);
+    iter::successors(parent(&getpid().as_raw()), parent)
 }

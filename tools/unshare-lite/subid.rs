@@ -14,9 +14,22 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The range as a map that begins at `inner`.
-    pub(crate) fn mapped_from(self, inner: u32) -> IdMap {
-        IdMap { inner, outer: self.first, count: self.count }
+    /// The range mapped to the ids inside that are not `taken`, from 0 on, as unshare(1) has it.
+    pub(crate) fn around(self, taken: &[IdMap]) -> Vec<IdMap> {
+        let mut taken = taken.to_vec();
+        taken.sort_by_key(|map| map.inner);
+        // The last id, 2^32 - 1, cannot be mapped: it stands for "no id".
+        taken.push(IdMap::one(u32::MAX, u32::MAX));
+        let (mut maps, mut inner, mut outer, mut left) = (Vec::new(), 0, self.first, self.count);
+        for next in taken {
+            let count = left.min(next.inner.saturating_sub(inner));
+            if count > 0 {
+                maps.push(IdMap { inner, outer, count });
+            }
+            (outer, left) = (outer.saturating_add(count), left - count);
+            inner = inner.max(next.end());
+        }
+        maps
     }
 }
 
@@ -62,6 +75,21 @@ fn user_name(uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_range_goes_around_what_is_mapped_otherwise() {
+        let range = Range { first: 1000, count: 100 };
+        let around = |taken: &[(u32, u32)]| -> Vec<String> {
+            let taken: Vec<_> =
+                taken.iter().map(|(inner, count)| IdMap { inner: *inner, outer: 7, count: *count }).collect();
+            range.around(&taken).iter().map(IdMap::to_string).collect()
+        };
+        assert_eq!(around(&[]), ["0 1000 100"]);
+        assert_eq!(around(&[(0, 1)]), ["1 1000 100"]);
+        assert_eq!(around(&[(500, 1)]), ["0 1000 100"]);
+        assert_eq!(around(&[(99, 5), (20, 1), (21, 9)]), ["0 1000 20", "30 1020 69", "104 1089 11"]);
+        assert_eq!(around(&[(5, u32::MAX - 5)]), ["0 1000 5"]);
+    }
 
     #[test]
     fn a_range_is_granted_by_name_or_number() {
