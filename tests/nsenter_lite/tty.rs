@@ -62,9 +62,9 @@ fn keys_are_the_inner_terminals_to_interpret() {
     let scene = Scene::new();
     container(&scene, "");
     let mut terminal = Terminal::start(&scene, &format!("exec {SHELL}"));
-    terminal.enter(
-        "sh -c 'trap \"n=\\$((n+1)); echo got \\$n\" INT; echo re\"\"ady; while :; do sleep 0.1; done'\n",
-    );
+    let counts = r#"trap "n=\$((n+1)); echo got \$n; [ \$n -lt 3 ] || exit" INT"#;
+    let script = format!(r#"{counts}; trap "echo goes on" CONT; echo re""ady; while :; do sleep 0.1; done"#);
+    terminal.enter(&format!("sh -c '{script}'\n"));
     terminal.shows("\nready");
     terminal.enter("\x03");
     terminal.shows("got 1\r\n");
@@ -72,8 +72,11 @@ fn keys_are_the_inner_terminals_to_interpret() {
     terminal.shows("got 2\r\n");
     terminal.enter("\x1a");
     terminal.shows("Stopped");
-    terminal.enter("kill -9 %1; fg\n");
-    terminal.shows("Killed");
+    terminal.enter("fg\n");
+    terminal.shows("\ngoes on\r\n");
+    terminal.enter("\x03");
+    terminal.shows("got 3\r\n");
+    terminal.shows("$ ");
     terminal.enter("exit 0\n");
     assert_eq!(terminal.ends().code(), Some(0));
     stop(&scene);
