@@ -49,7 +49,7 @@ impl Entrance {
     pub fn to_that_of(pid: i32) -> Result<Self> {
         let (theirs, ours) = (membership(pid)?, membership("self")?);
         // No cgroups mounted: nothing to join, and nothing that could limit the process.
-        let Ok(host) = Host::find() else { return Self::of_directories(Vec::new()) };
+        let Some(host) = Host::find_if_any()? else { return Self::of_directories(Vec::new()) };
         let mut there = Vec::new();
         for hierarchy in &host.hierarchies {
             let place = hierarchy.place_of(&theirs).ok_or_else(|| {

@@ -5,12 +5,12 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{During as _, Error, Result};
 use crate::mountinfo::{self, Mount};
-use nix::sys::stat::{major, minor};
+use nix::errno::Errno;
+use nix::sys::stat::{major, minor, stat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 /// Which of the two cgroup interfaces a hierarchy has.
@@ -57,11 +57,21 @@ pub struct Membership {
 impl Host {
     /// Looks for the hierarchies.
     pub fn find() -> Result<Self> {
+        Self::find_if_any()?.ok_or_else(|| {
+            Error::new("find the cgroup hierarchies", "/proc/self/mountinfo", "none is mounted")
+                .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+        })
+    }
+
+    /// The same where there may be none.
+    pub fn find_if_any() -> Result<Option<Self>> {
         let (mounts, own) = (mountinfo::of_self()?, membership("self")?);
         let mut hierarchies = Vec::new();
         for line in own {
-            let mut shown = candidates(&mounts, &line).into_iter();
-            let Some(mut hierarchy) = shown.find_map(|(mount, h)| is_really(mount).then_some(h)) else {
+            let mut shown = candidates(&mounts, &line)
+                .into_iter()
+                .map(|(mount, hierarchy)| is_really(mount).map(|it_is| it_is.then_some(hierarchy)));
+            let Some(mut hierarchy) = shown.find_map(Result::transpose).transpose()? else {
                 continue;
             };
             if hierarchy.version == Version::V2 {
@@ -69,12 +79,8 @@ impl Host {
             }
             hierarchies.push(hierarchy);
         }
-        if hierarchies.is_empty() {
-            return Err(Error::new("find the cgroup hierarchies", "/proc/self/mountinfo", "none is mounted")
-                .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
-        }
         hierarchies.sort_by_key(|hierarchy| hierarchy.version == Version::V1);
-        Ok(Self { hierarchies })
+        Ok((!hierarchies.is_empty()).then_some(Self { hierarchies }))
     }
 
     /// The word for a container record: `v1`, `v2` or `hybrid`.
@@ -178,12 +184,20 @@ fn below(path: &Path, root: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the mount point shows this mount, and not another one on top, or a decoy.
-fn is_really(mount: &Mount) -> bool {
+fn is_really(mount: &Mount) -> Result<bool> {
     let magic = if mount.fs_type == "cgroup2" { CGROUP2_SUPER_MAGIC } else { CGROUP_SUPER_MAGIC };
-    statfs(&mount.mount_point).is_ok_and(|fs| fs.filesystem_type() == magic)
-        && mount.mount_point.metadata().is_ok_and(|metadata| {
-            format!("{}:{}", major(metadata.dev()), minor(metadata.dev())) == mount.device
-        })
+    let point = &mount.mount_point;
+    let look = || -> nix::Result<bool> {
+        let (filesystem, stat) = (statfs(point)?.filesystem_type(), stat(point)?);
+        let device = format!("{}:{}", major(stat.st_dev), minor(stat.st_dev));
+        Ok(filesystem == magic && device == mount.device)
+    };
+    match look() {
+        // Something is mounted over it.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => Ok(false),
+        // Left out, it would be one whose limits are not kept.
+        found => found.during("look at the cgroup hierarchy", point),
+    }
 }
 
 /// The words of a control file.
@@ -262,6 +276,6 @@ mod tests {
 
     #[test]
     fn a_decoy_is_not_taken_for_a_hierarchy() {
-        assert!(!is_really(&mount("/", "/proc", "cgroup2", "rw", "rw")));
+        assert!(!is_really(&mount("/", "/proc", "cgroup2", "rw", "rw")).unwrap());
     }
 }

@@ -31,9 +31,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { state, flags, start_time })
 }
 
-/// The value of `key` in /proc/PID/status, without the white space around it.
-pub fn status(pid: i32, key: &str) -> Result<String> {
-    let path = format!("/proc/{pid}/status");
+/// The value of `key` in /proc/WHO/status (a PID or `self`), without the white space around it.
+pub fn status(who: impl std::fmt::Display, key: &str) -> Result<String> {
+    let path = format!("/proc/{who}/status");
     let text = String::from_utf8_lossy(&std::fs::read(&path).during("read", &path)?).into_owned();
     text.lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))

@@ -7,12 +7,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, raise};
 use nix::unistd::{Pid, getpid, getsid, pipe2, read, write};
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::clone::Fork;
 use crate::sys::signalfd::{Arrived, Mask, Queue};
+use crate::undo::Undo;
 use crate::{app, exit, sys, trace};
 
 /// How the child is made and watched.
@@ -89,6 +90,7 @@ impl Ended {
 
 /// Forks. The child runs `child`, which mostly ends by exec and then returns only an error; the
 /// parent forwards every signal that it can, stops when the child stops, and returns how it ended.
+/// The child begins once the parent watches it; a parent that cannot any more ends it.
 pub fn run(options: &Options<'_>, child: impl FnOnce(&Parent) -> Result<Ended>) -> Result<Ended> {
     run_beside(options, None, child)
 }
@@ -100,16 +102,19 @@ pub fn run_beside<'a>(
     child: impl FnOnce(&Parent) -> Result<Ended>,
 ) -> Result<Ended> {
     let signals = Signals::block()?; // before the fork, so that no signal is lost
-    let (parent_lives, parent_end) = pipe()?;
+    let (word, parents_word) = pipe()?;
     let (report, line) = pipe()?;
     trace::step("fork");
     match fork(options.into_cgroup)? {
         Fork::Child => {
-            drop((parent_end, report));
+            drop((parents_word, report));
             let parent = Parent { line };
-            let armed = options.death_signal.map_or(Ok(()), |signal| die_with_parent(signal, &parent_lives));
-            drop(parent_lives);
-            let ended = armed.and_then(|()| signals.restore()).and_then(|()| child(&parent));
+            let armed = options.death_signal.map_or(Ok(()), |signal| {
+                prctl::set_pdeathsig(signal).during("ask for a signal at the parent's death", "prctl")
+            });
+            let begun = armed.and_then(|()| await_word(&word));
+            drop(word);
+            let ended = begun.and_then(|()| signals.restore()).and_then(|()| child(&parent));
             let ended = ended.unwrap_or_else(|error| Ended::Tool(app::report(&error)));
             if let Ended::Tool(_) = ended {
                 parent.tell(Parent::FAILED);
@@ -117,9 +122,12 @@ pub fn run_beside<'a>(
             sys::exec::exit_now(ended.status())
         }
         Fork::Parent(pid) => {
-            drop((parent_lives, line, child)); // what the child holds, it alone holds now
+            drop((word, line, child)); // what the child holds, it alone holds now
+            let end_it = Undo::new(|| end(pid));
             let watch = Watch::over(pid, report, options.init_for, beside)?;
+            let _ = write(parents_word, b"!"); // without it the child fails, and says so
             let ended = watch.until_it_ends(&signals.queue)?;
+            end_it.keep();
             signals.restore()?;
             Ok(ended)
         }
@@ -151,14 +159,20 @@ pub fn fork(into_cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
     })
 }
 
-/// Asks for `signal` at the parent's death; the parent may have died before we asked.
-fn die_with_parent(signal: Signal, parent_lives: &OwnedFd) -> Result<()> {
-    prctl::set_pdeathsig(signal).during("ask for a signal at the parent's death", "prctl")?;
-    let mut ends = [PollFd::new(parent_lives.as_fd(), PollFlags::POLLIN)];
-    if poll(&mut ends, PollTimeout::ZERO) == Ok(0) {
-        return Ok(());
+/// Waits until the parent says that it watches; it may have died before we asked to be told.
+fn await_word(word: &OwnedFd) -> Result<()> {
+    let step = "wait for";
+    poll(&mut [PollFd::new(word.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).during(step, "parent")?;
+    match read(word, &mut [0]).during(step, "parent")? {
+        0 => Err(Error::new("start the command", "parent", "it has died")),
+        _ => Ok(()),
     }
-    Err(Error::new("start the command", "parent", "it has died"))
+}
+
+/// It is our own child and not reaped, so the PID is still its.
+fn end(pid: Pid) {
+    let _ = kill(pid, Signal::SIGKILL);
+    let _ = sys::wait::wait(pid);
 }
 
 /// All signals blocked and readable, and what was in force before.
@@ -210,8 +224,9 @@ impl<'a> Watch<'a> {
     fn until_it_ends(mut self, queue: &Queue) -> Result<Ended> {
         loop {
             if let Some(status) = self.reap()? {
-                while self.line.is_some() && self.listen()? {}
-                self.wind_up(queue)?;
+                // It is no child any more that an error of ours should end.
+                while self.line.is_some() && self.listen().unwrap_or_default() {}
+                self.wind_up(queue);
                 return Ok(if self.failed { Ended::Tool(status) } else { Ended::Command(status) });
             }
             self.await_news(queue)?;
@@ -231,20 +246,19 @@ impl<'a> Watch<'a> {
     }
 
     /// Until all is done that was beside; a signal that would have been for the child ends it.
-    fn wind_up(&mut self, queue: &Queue) -> Result<()> {
+    fn wind_up(&mut self, queue: &Queue) {
         while let Some(beside) = &mut self.beside {
             let left = beside.wind_up();
             if left == Left::Nothing || queue.next().is_some_and(|arrived| self.is_for_the_child(arrived)) {
                 break;
             }
-            if left == Left::Waiting {
-                self.await_news(queue)?;
+            if left == Left::Waiting && self.await_news(queue).is_err() {
+                break;
             }
         }
         if let Some(beside) = &mut self.beside {
             beside.pause();
         }
-        Ok(())
     }
 
     /// The terminal sends to the whole foreground group, the child included: a second signal from us

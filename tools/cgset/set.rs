@@ -118,7 +118,8 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
         let mut moved = Changes::default();
         members::join(&group, unit, &mut moved)?;
         Err(chain.exec())
-    })?;
+    })
+    .inspect_err(|_| drop(end::kill_all(&group)))?; // the changes, too, are taken back
     if let Ended::Tool(status) = ended {
         drop(changes); // COMMAND never ran: as if nothing had been
         return Ok(ExitCode::from(status));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use common::root::Root;
 use common::sys::mount::{Attributes, Reach, clone_tree};
+use common::sys::namespace::owner;
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
@@ -41,10 +42,11 @@ pub fn mount_proc(tree: &mut Tree) -> Result<()> {
 }
 
 /// Whether /proc is a procfs of this process's own PID namespace: there, and only there, it has one PID.
+/// Asked of `self`: in another's /proc the number of our PID is somebody else.
 fn callers_proc_is_ours() -> bool {
     let own = std::process::id().to_string();
     Root::open(Path::new("/proc")).is_ok_and(|proc| is(proc.fd(), PROC_SUPER_MAGIC))
-        && common::procfs::status(std::process::id() as i32, "NSpid").is_ok_and(|pids| pids == own)
+        && common::procfs::status("self", "NSpid").is_ok_and(|pids| pids == own)
 }
 
 /// sysfs, read-only, on /sys.
@@ -56,11 +58,19 @@ pub fn mount_sys(tree: &mut Tree) -> Result<()> {
         Ok(mount) => mount,
         // sysfs belongs to the network namespace: in a user namespace without one of its own
         // the kernel allows no new one, and the caller's shows the same network.
-        Err(refused) if refused.errno == Errno::EPERM => bind("/sys", SYSFS_MAGIC, INERT_READ_ONLY)?,
+        Err(refused) if refused.errno == Errno::EPERM && network_is_of_a_user_namespace_above() => {
+            bind("/sys", SYSFS_MAGIC, INERT_READ_ONLY)?
+        }
         Err(refused) => return Err(refused.error(&filesystem, tree.root().name(inside))),
     };
     must_be(&mount, SYSFS_MAGIC, "sysfs")?;
     tree.mount(inside, mount, "sysfs", INERT_READ_ONLY)
+}
+
+/// ioctl_nsfs(2): then, and only then, the owner is not to be had.
+fn network_is_of_a_user_namespace_above() -> bool {
+    std::fs::File::open("/proc/self/ns/net")
+        .is_ok_and(|network| owner(network.as_fd()).is_err_and(|errno| errno == Errno::EPERM))
 }
 
 /// POSIX message queues in /dev, where the kernel has them and the IPC namespace lets us.

@@ -31,6 +31,9 @@ impl Scratch {
         // The change that let overlayfs take such layers let open_tree(2) clone them.
         let attached_at = match clone_tree(mount.as_fd(), Reach::One) {
             Ok(_) => None,
+            Err(errno) if errno != Errno::EINVAL => {
+                return Err(errno).during("clone the private tmpfs", TMPFS);
+            }
             Err(_) => {
                 attach(mount.as_fd(), merged.fd())
                     .during("mount a tmpfs for the time being", merged.path())?;

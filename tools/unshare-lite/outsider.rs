@@ -6,7 +6,7 @@
 //! or die first. It is no child of ours, lest COMMAND find a child that it never made.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use common::sys::clone::{Fork, fork};
@@ -58,7 +58,10 @@ impl Outsider {
     /// Has the task done, and waits for it.
     pub(crate) fn act(&mut self) -> Result<()> {
         let gone = "the helper in the old namespaces has died";
-        self.tell(ACT).during("ask the helper", "helper")?;
+        match self.tell(ACT) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {} // it has ended, and has said why
+            told => told.during("ask the helper", "helper")?,
+        }
         let mut answer = [0];
         match self.answers.read(&mut answer) {
             Ok(1) if answer == [DONE] => Ok(()),
@@ -68,8 +71,8 @@ impl Outsider {
     }
 
     /// What was done shall stand: said just before COMMAND takes over.
-    pub(crate) fn keep(&mut self) {
-        let _ = self.tell(KEEP);
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        self.tell(KEEP).during("keep the work of the helper", "helper")
     }
 
     /// It shall not after all, since COMMAND could not be run; waits until it is taken back.
@@ -120,14 +123,14 @@ fn serve<Guard>(mut hears: File, mut says: File, task: impl FnOnce() -> Result<G
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None);
     release_standard_streams();
     // Above all the ends of other helpers' pipes: they would not see their line close.
-    let _ = close_all_but(&[hears.as_fd(), says.as_fd()]);
-    if next(&mut hears) == Some(ACT) {
-        let done = task();
+    let alone = close_all_but(&[hears.as_fd(), says.as_fd()]).during("close", "inherited descriptors");
+    if alone.is_err() || next(&mut hears) == Some(ACT) {
+        let done = alone.and_then(|()| task());
         release_standard_error();
         match done {
             Ok(guard) => {
-                let _ = says.write_all(&[DONE]);
-                if is_kept(&mut hears) { std::mem::forget(guard) } else { drop(guard) }
+                let told = says.write_all(&[DONE]).is_ok(); // else the other side sees the line close
+                if told && is_kept(&mut hears) { std::mem::forget(guard) } else { drop(guard) }
             }
             Err(error) => {
                 let _ = write!(says, "-{}", relay::pack(&error));

@@ -54,8 +54,8 @@ impl Outside {
         self.pid_pinner.as_mut().map_or(Ok(()), Outsider::act)
     }
 
-    fn keep(&mut self) {
-        self.each(Outsider::keep);
+    fn keep(&mut self) -> Result<()> {
+        self.pinners().try_for_each(Outsider::keep)
     }
 
     fn take_back(&mut self) {
@@ -63,7 +63,11 @@ impl Outside {
     }
 
     fn each(&mut self, tell: fn(&mut Outsider)) {
-        [&mut self.pinner, &mut self.pid_pinner].into_iter().flatten().for_each(tell);
+        self.pinners().for_each(tell);
+    }
+
+    fn pinners(&mut self) -> impl Iterator<Item = &mut Outsider> {
+        [&mut self.pinner, &mut self.pid_pinner].into_iter().flatten()
     }
 }
 
@@ -123,22 +127,20 @@ pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
         Ending::Detach => detach::start(record.unwrap_or_default(), &kinds, into_cgroup, move || {
             begin(&mut outside)?;
             inside::furnish(&furniture)?;
-            outside.keep();
-            Ok(())
+            outside.keep()
         }),
         Ending::PinOnly => {
             inside::furnish(&furniture)?;
-            outside.keep();
+            outside.keep()?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 fn become_command(furniture: &Inside, outside: &mut Outside, chain: &Chain) -> Error {
-    if let Err(error) = inside::furnish(furniture) {
+    if let Err(error) = inside::furnish(furniture).and_then(|()| outside.keep()) {
         return error;
     }
-    outside.keep();
     let error = chain.exec();
     outside.take_back();
     error
