@@ -94,7 +94,11 @@ impl Error {
     /// The hint's text, if any.
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        // What came later than that has hints of its own, which name the version.
+        let is_absent = self.errno() == Some(Errno::ENOSYS);
+        let floor =
+            "it takes a system call that Linux 5.10 has: the kernel is older, or a seccomp filter forbids it";
+        self.0.hint.as_deref().or(is_absent.then_some(floor))
     }
 }
 
