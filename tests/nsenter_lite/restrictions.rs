@@ -200,3 +200,51 @@ fn the_parent_of_the_user_namespace_is_entered_in_its_place() {
     let parent = fs::read_to_string(scene.path("parent")).unwrap();
     scene.sh(&script).assert().success().stdout(format!("{parent}outer\n"));
 }
+
+#[test]
+fn the_containers_seccomp_filter_is_also_that_of_who_joins() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let root = scene.rootfs("root");
+    scene.file(
+        "profile",
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#,
+    );
+    let line = format!(
+        "unshare-lite --detach --mount --pid | pivot --from - --mount-api --seccomp profile {} >record",
+        root.display()
+    );
+    scene.sh(&line).assert().success();
+    let make = "mkdir /tmp/new; echo $?";
+    let run =
+        scene.sh(&format!("nsenter-lite --from record -- sh -c '{make}'")).assert().success().stdout("1\n");
+    assert!(stderr(&run).contains("not supported"), "{}", stderr(&run));
+    scene.sh(&format!("nsenter-lite --from record --privileged -- sh -c '{make}'")).assert().stdout("0\n");
+    for (options, mode) in [("", "2"), ("--privileged", "0")] {
+        let joined = Target::start(&scene, &format!("exec nsenter-lite --from record {options} -- {STAY}"));
+        assert_eq!(common::procfs::status(joined.pid, "Seccomp").unwrap(), mode, "{options}");
+    }
+    scene.sh("kill -9 $(jq .pid record)").assert().success();
+}
+
+/// CVE-2024-21626: a descriptor of the host's, by its name in a /proc that is the host's too.
+#[test]
+fn a_working_directory_through_proc_leads_nowhere() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    let target =
+        Target::start(&scene, &format!("exec unshare-lite --mount -- pivot --proc root -- {STAY} 2>&1"));
+    for directory in ["/proc/self/fd/9", "/proc/self/fd/9/.."] {
+        let line =
+            format!("nsenter-lite -t {} -m -r -W {directory} --preserve-fds 9 -- ls 9</etc", target.pid);
+        let assert = scene.sh(&line).assert().code(125).stdout("");
+        let said =
+            format!("nsenter-lite: {directory}: change the working directory: No such file or directory\n");
+        assert!(stderr(&assert).starts_with(&said), "{}", stderr(&assert));
+    }
+}

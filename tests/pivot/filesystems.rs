@@ -196,3 +196,22 @@ fn an_ordinary_user_gets_them_with_and_without_namespaces_of_ones_own() {
     }
     scene.assert_nothing_left();
 }
+
+/// The host's /proc and /sys are no second best for a container with namespaces of its own.
+#[test]
+fn where_a_new_proc_or_sys_is_refused_the_hosts_is_not_bound() {
+    if !needs(&[Need::Root, Need::Program("strace")]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    for options in ["--proc", "--sys"] {
+        let line = format!(
+            "unshare-lite --mount --pid --net -- strace -qq -o /dev/null -e inject=fsopen:error=EPERM:when=1 \
+             pivot {options} root -- /bin/sh -c 'echo ran'"
+        );
+        let run = scene.sh(&line).assert().code(125).stdout("");
+        assert!(stderr(&run).contains("Operation not permitted"), "{}", stderr(&run));
+    }
+    scene.assert_nothing_left();
+}

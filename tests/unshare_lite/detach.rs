@@ -1,6 +1,9 @@
 //! The holder of a container that is built stage by stage.
 
 use std::fs;
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -224,4 +227,33 @@ fn the_program_of_pid_1_cannot_be_written_to() {
     scene.sh(script).assert().success();
     assert!(fs::read(scene.path("mine")).unwrap() == before, "the binary has changed");
     scene.assert_nothing_left();
+}
+
+/// The same for the PID 1 that --init keeps, and the parent that waits for it.
+#[test]
+fn neither_can_that_of_an_init_or_of_its_parent() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    // A copy, so that an attack that succeeds harms nobody but this test.
+    scene.sh("cp $(command -v unshare-lite) mine").assert().success();
+    let before = fs::read(scene.path("mine")).unwrap();
+    let mut command = scene.std_sh("exec ./mine --pid --init -- sh -c 'echo; exec sleep 60'");
+    let mut tool = command.stdout(Stdio::piped()).spawn().unwrap();
+    tool.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let parent = tool.id();
+    let init = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    // As the attack does it: hold it, wait for its end, open for writing.
+    let held = [parent.to_string(), init.trim().to_owned()]
+        .map(|pid| fs::File::open(format!("/proc/{pid}/exe")).unwrap());
+    tool.kill().unwrap();
+    tool.wait().unwrap();
+    eventually("all end", || scene.processes().is_empty());
+    for file in held {
+        let again = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let error = fs::OpenOptions::new().write(true).open(again).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    }
+    assert!(fs::read(scene.path("mine")).unwrap() == before, "the binary has changed");
 }
