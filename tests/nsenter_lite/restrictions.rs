@@ -149,7 +149,7 @@ fn the_entering_process_cannot_be_looked_into() {
     }
     let scene = Scene::new();
     // Root of the container, and the same user outside.
-    let spy = "echo; look() { ls $1/fd/ >/dev/null && echo seen || echo refused; }
+    let spy = "echo; look() { ls $1/fd/ >/dev/null 2>&1 && echo seen || echo refused; }
         while [ ! -s result ]; do for pid in /proc/[0-9]*; do
         [ \"$(cat $pid/comm)\" = nsenter-lite ] && look $pid >result; done; done; exec sleep 60";
     let line = format!("exec unshare-lite -r -p --mount-proc -- sh -c '{spy}'");
