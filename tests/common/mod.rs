@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // set-up of tests
 
 pub mod needs;
+pub mod registry;
 pub mod scene;
 pub mod terminal;
 

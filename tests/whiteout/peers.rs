@@ -1,9 +1,8 @@
 //! Round trips with the programs that others use: umoci, skopeo and a registry.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::common::registry::Registry;
 use crate::common::{Need, Scene, needs};
 use crate::pack::{EVERYTHING, OF_ROOT};
 use crate::place::{By, disk};
@@ -56,43 +55,6 @@ put() {
 }
 "#;
 
-/// A registry on a port of this machine's loopback interface; ends when dropped.
-struct Registry {
-    port: u16,
-    process: Child,
-}
-
-impl Registry {
-    fn start(scene: &Scene) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let storage = scene.dir("registry");
-        let config = scene.file(
-            "registry.yml",
-            &format!(
-                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-                storage.display()
-            ),
-        );
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self { port, process: command.spawn().unwrap() };
-        for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return registry;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not answer");
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn an_image_of_our_layers_survives_skopeo_a_registry_and_umoci() {
     if !needs(&NEEDS) {
@@ -106,7 +68,7 @@ fn an_image_of_our_layers_survives_skopeo_a_registry_and_umoci() {
         skopeo copy -q --dest-tls-verify=false oci:layout:latest docker://127.0.0.1:{port}/ours:latest &&
         skopeo copy -q --src-tls-verify=false docker://127.0.0.1:{port}/ours:latest oci:back:latest &&
         umoci unpack --image back:latest bundle",
-        port = registry.port
+        port = registry.port()
     );
     scene.sh(&script).env("HOME", scene.path("")).timeout(Duration::from_secs(240)).assert().success();
     assert_eq!(described(&scene.path("disk/bundle/rootfs")), described(&scene.path("disk/shown")));
