@@ -46,11 +46,7 @@ fn without(calls: &[&str], script: &str) -> (Scene, Assert) {
 fn clean_up(scene: &Scene) {
     scene.sh("for pid in $(jq .pid 1 2>&-); do kill -9 $pid; done").assert().success();
     let _ = scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).output();
-    let start = std::time::Instant::now();
-    while !scene.processes().is_empty() && start.elapsed().as_secs() < 20 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    scene.assert_nothing_left();
+    scene.assert_all_ends();
 }
 
 /// Of JOBS, the `failing` end as a tool's failure, whose hint says this; the others work as ever.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Need, Scene, needs, stdout};
+use common::{Need, Scene, eventually, needs, stdout};
 
 /// The container of README, with this machine's own root directory as its image.
 fn container(scene: &Scene) -> String {
@@ -217,13 +217,7 @@ fn killed_at_any_instant_nothing_stays_but_the_cgroup_directory() {
         std::thread::sleep(std::time::Duration::from_millis(tenths * 10));
         chain.kill().unwrap();
         chain.wait().unwrap();
-        for _ in 0..200 {
-            if scene.processes().is_empty() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        assert_eq!(scene.processes(), [] as [i32; 0], "killed after {tenths}0 ms");
+        eventually(&format!("killed after {tenths}0 ms, all ends"), || scene.processes().is_empty());
         assert_eq!(scene.mounts(), [] as [std::path::PathBuf; 0]);
     }
     // What stayed does not stand in the way of the next.

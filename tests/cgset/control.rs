@@ -4,8 +4,8 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{eventually, sleeper};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
+use crate::sleeper;
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
 

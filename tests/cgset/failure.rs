@@ -189,7 +189,7 @@ fn a_limit_below_what_is_in_use_is_told_on_v1() {
     let script = "exec cgset $G -- sh -c 'dd if=/dev/zero bs=32M count=1 | sleep 60'";
     let mut child = scene.std_sh(script).env("G", scene.name()).spawn().unwrap();
     let used = || control(&scene, "memory", "", "memory.usage_in_bytes").parse::<u64>().unwrap();
-    crate::eventually("the memory is held", || used() > 32 << 20);
+    crate::common::eventually("the memory is held", || used() > 32 << 20);
     let run = scene.tool("cgset").args([scene.name(), "memory.max=1M"]).assert().code(125);
     assert!(stderr(&run).contains("hint: more is in use"), "{}", stderr(&run));
     assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), (64 << 20).to_string());
@@ -243,7 +243,7 @@ fn a_zombie_cannot_be_moved() {
     let scene = Scene::new();
     let mut child = scene.std_sh("exit 0").spawn().unwrap();
     let pid = child.id() as i32;
-    crate::eventually("it ends", || ::common::procfs::stat(pid).unwrap().state == b'Z');
+    crate::common::eventually("it ends", || ::common::procfs::stat(pid).unwrap().state == b'Z');
     fails(&scene, &[scene.name(), "--pid", &pid.to_string()], "it is a zombie");
     child.wait().unwrap();
     scene.assert_nothing_left();

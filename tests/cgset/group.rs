@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{cgroups_of, directory, eventually, is_v1, sleeper};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
+use crate::{cgroups_of, directory, is_v1, sleeper};
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
 

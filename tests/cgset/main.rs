@@ -17,7 +17,6 @@ mod show;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use common::Scene;
 
@@ -57,13 +56,4 @@ pub fn cgroups_of(pid: u32) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let lines = text.lines().filter(|line| !line.contains("name="));
     lines.map(|line| line.splitn(3, ':').nth(2).unwrap().to_owned()).collect()
-}
-
-/// Waits for what happens a moment later.
-pub fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !happens() {
-        assert!(start.elapsed() < Duration::from_secs(60), "it never came to this: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

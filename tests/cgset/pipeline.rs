@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Child;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{cgroups_of, control, eventually, sleeper};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
+use crate::{cgroups_of, control, sleeper};
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
 

@@ -115,7 +115,7 @@ fn race(scene: &Scene, one: &str, other: &str) -> [f64; 2] {
             .iter()
             .all(|child| crate::cgroups_of(child.id()).iter().all(|path| path.contains(scene.name())))
     };
-    crate::eventually("both are in their groups", all_in);
+    crate::common::eventually("both are in their groups", all_in);
     scene.file("go", "");
     std::thread::sleep(std::time::Duration::from_secs(3));
     scene.tool("cgset").args([scene.name(), "--freeze"]).assert().success();

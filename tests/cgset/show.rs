@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use serde_json::Value;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{eventually, sleeper};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
+use crate::sleeper;
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)] // set-up of tests
 
+pub mod namespace;
 pub mod needs;
 pub mod registry;
 pub mod scene;
@@ -11,6 +12,7 @@ pub use needs::{Need, needs};
 pub use scene::Scene;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The binary under test.
 pub fn path_of(tool: &str) -> &'static Path {
@@ -27,6 +29,15 @@ pub fn path_of(tool: &str) -> &'static Path {
 
 /// The five that end by becoming COMMAND.
 pub const CHAIN_TOOLS: [&str; 5] = ["unshare-lite", "cgset", "unionmount", "pivot", "nsenter-lite"];
+
+/// Waits until something holds; a test that waits for a minute has failed.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// What a finished command printed on standard output.
 pub fn stdout(assert: &assert_cmd::assert::Assert) -> String {

@@ -171,6 +171,12 @@ impl Scene {
         hierarchies.map(|mount| mount.mount_point.join(&self.name)).filter(|path| path.exists()).collect()
     }
 
+    /// The same once all has ended that is about to end.
+    pub fn assert_all_ends(&self) {
+        super::eventually("all of the scene ends", || self.processes().is_empty());
+        self.assert_nothing_left();
+    }
+
     /// Fails if a process, a mount or a cgroup of this scene is still there.
     pub fn assert_nothing_left(&self) {
         assert_eq!(self.processes(), [] as [i32; 0], "processes left");

@@ -29,7 +29,7 @@ fn a_time_namespace_holds_the_child() {
         return;
     }
     let seen = stdout(&run(&Scene::new(), "$unshare --fork --time -- readlink /proc/self/ns/time").success());
-    assert_ne!(seen.trim(), crate::own_namespace("time"));
+    assert_ne!(seen.trim(), crate::common::namespace::own_namespace("time"));
 }
 
 #[test]

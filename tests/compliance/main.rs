@@ -85,11 +85,6 @@ fn below(tool: &str) -> String {
     )
 }
 
-/// The namespace of the tests, as readlink shows it.
-fn own_namespace(kind: &str) -> String {
-    std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().to_str().unwrap().to_owned()
-}
-
 #[test]
 fn util_linux_is_held_to_the_same_cases() {
     const ME: &str = "util_linux_is_held_to_the_same_cases";

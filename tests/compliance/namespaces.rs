@@ -2,26 +2,16 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
+use crate::common::namespace::{KINDS, own_namespace};
 use crate::common::{Need, Scene, needs, stdout};
 use crate::differences::{PID_ALONE_IS_PID_1, PINS_A_USER_NAMESPACE};
-use crate::{own_namespace, run, run_as_user, run_privately};
-
-/// Long option, short letter, the name of its file in /proc/PID/ns.
-const KINDS: [(&str, &str, &str); 7] = [
-    ("--user", "-U", "user"),
-    ("--mount", "-m", "mnt"),
-    ("--pid", "-p", "pid"),
-    ("--uts", "-u", "uts"),
-    ("--ipc", "-i", "ipc"),
-    ("--net", "-n", "net"),
-    ("--cgroup", "-C", "cgroup"),
-];
+use crate::{run, run_as_user, run_privately};
 
 /// The kinds in which COMMAND is elsewhere than the tests are.
 fn new_kinds(scene: &Scene, options: &str) -> Vec<&'static str> {
     let look = "for f in user mnt pid uts ipc net cgroup; do readlink /proc/self/ns/$f; done";
     let seen = stdout(&run(scene, &format!("$unshare {options} -- sh -c '{look}'")).success());
-    let kinds = KINDS.iter().map(|(_, _, kind)| *kind);
+    let kinds = KINDS[..7].iter().map(|(_, _, kind)| *kind);
     kinds.zip(seen.lines()).filter(|(kind, id)| *id != own_namespace(kind)).map(|(kind, _)| kind).collect()
 }
 
@@ -31,7 +21,7 @@ fn each_option_gives_a_namespace_of_its_kind_and_no_other() {
         return;
     }
     let scene = Scene::new();
-    for (long, short, kind) in KINDS {
+    for &(long, short, kind) in &KINDS[..7] {
         let fork = if kind == "pid" { "--fork" } else { "" };
         assert_eq!(new_kinds(&scene, &format!("{fork} {long}")), [kind]);
         assert_eq!(new_kinds(&scene, &format!("{fork} {short}")), [kind]);
@@ -46,10 +36,10 @@ fn an_ordinary_user_gets_every_kind_beside_a_user_namespace() {
     let scene = Scene::new();
     let look = "for f in user mnt pid uts ipc net cgroup; do readlink /proc/self/ns/$f; done";
     let seen = stdout(&run_as_user(&scene, &format!("$unshare -r -muinCpf -- sh -c '{look}'")).success());
-    for ((_, _, kind), id) in KINDS.iter().zip(seen.lines()) {
+    for ((_, _, kind), id) in KINDS[..7].iter().zip(seen.lines()) {
         assert_ne!(id, own_namespace(kind));
     }
-    assert_eq!(seen.lines().count(), KINDS.len());
+    assert_eq!(seen.lines().count(), 7);
 }
 
 #[test]

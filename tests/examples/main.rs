@@ -11,7 +11,6 @@ mod common;
 mod table;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use common::scene::USER;
 use common::{Need, Scene, needs, stderr, stdout};
@@ -103,12 +102,7 @@ fn run_one(entry: &Entry, text: &str) {
         };
         assert_eq!(said.contains(&what), is_there, "{}: {text}\n{expected}: {said}", entry.page);
     }
-    // What was killed may take a moment to end.
-    let start = Instant::now();
-    while !scene.processes().is_empty() && start.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    scene.assert_nothing_left();
+    scene.assert_all_ends();
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::Scene;
 use crate::common::needs::in_uml;
+use crate::common::{Scene, eventually};
 use crate::look::{LOOK, state};
 
 /// What changes the state of the process or of the machine, or decides about it. Left out are
@@ -145,11 +145,7 @@ impl Line<'_> {
             let run = self.traced(&format!("-e trace={name} -e inject={name}:signal=KILL:when={nth}"));
             let what = format!("{call:?}\n{:?} {}", run.status, String::from_utf8_lossy(&run.stderr));
             // The kernel ends the others once their parent, or PID 1, has ended.
-            let start = std::time::Instant::now();
-            while !self.scene.processes().is_empty() && start.elapsed().as_secs() < 20 {
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
-            assert_eq!(self.scene.processes(), [] as [i32; 0], "processes left: {what}");
+            eventually(&what, || self.scene.processes().is_empty());
             assert_eq!(self.scene.mounts(), [] as [std::path::PathBuf; 0], "mounts left: {what}");
             // Without strace, and on what the killed run has left.
             let again = self.scene.sh(&self.script).env("STRACE", "").env("LOOK", LOOK).output().unwrap();

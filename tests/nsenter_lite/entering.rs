@@ -1,7 +1,8 @@
 //! By default: all in which the target differs.
 
-use crate::common::{Need, Scene, needs, stdout};
-use crate::{STAY, Target, eventually, own_namespace};
+use crate::common::namespace::own_namespace;
+use crate::common::{Need, Scene, eventually, needs, stdout};
+use crate::{STAY, Target};
 
 const KINDS: [&str; 6] = ["mnt", "pid", "uts", "ipc", "net", "cgroup"];
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::common::namespace::own_namespace;
 use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{STAY, Target, own_namespace};
+use crate::{STAY, Target};
 
 #[test]
 fn the_table_says_what_differs() {

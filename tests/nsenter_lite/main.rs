@@ -14,7 +14,6 @@ mod who;
 
 use std::io::Read as _;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use common::Scene;
 use common::scene::USER;
@@ -83,19 +82,4 @@ const STAY: &str = "sh -c 'echo; exec sleep 60'";
 
 fn children(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
-}
-
-/// The namespace of the tests, as readlink shows it.
-fn own_namespace(kind: &str) -> String {
-    let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
-    link.to_str().unwrap().to_owned()
-}
-
-/// Waits until something holds, for a few seconds.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

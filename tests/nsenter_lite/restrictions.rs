@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{STAY, Target, eventually, user_command};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
+use crate::{STAY, Target, user_command};
 
 /// Lines of /proc/self/status of a process that was entered.
 fn status(scene: &Scene, options: &str, keys: &str) -> Vec<String> {

@@ -1,17 +1,8 @@
 //! Namespaces, root and directory one by one, by process and by file.
 
+use crate::common::namespace::{KINDS, own_namespace};
 use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{STAY, Target, own_namespace};
-
-/// Long option, short letter, the name of its file in /proc/PID/ns.
-const KINDS: [(&str, &str, &str); 6] = [
-    ("--mount", "-m", "mnt"),
-    ("--pid", "-p", "pid"),
-    ("--uts", "-u", "uts"),
-    ("--ipc", "-i", "ipc"),
-    ("--net", "-n", "net"),
-    ("--cgroup", "-C", "cgroup"),
-];
+use crate::{STAY, Target};
 
 /// The kinds of the target that a process entered with these options is in.
 fn entered(scene: &Scene, target: &Target, options: &str) -> Vec<&'static str> {
@@ -37,7 +28,7 @@ fn each_option_enters_its_namespace_and_no_other() {
     let scene = Scene::new();
     let target = Target::start(&scene, &format!("exec unshare-lite --all -- {STAY}"));
     let pid = target.pid;
-    for (long, short, kind) in KINDS {
+    for &(long, short, kind) in &KINDS[1..7] {
         assert_eq!(entered(&scene, &target, &format!("-t {pid} {long}")), [kind]);
         assert_eq!(entered(&scene, &target, &format!("-t {pid} {short}")), [kind]);
         assert_eq!(entered(&scene, &target, &format!("-t $$ {long}=/proc/{pid}/ns/{kind}")), [kind]);

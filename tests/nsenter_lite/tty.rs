@@ -3,9 +3,9 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::children;
 use crate::common::terminal::Terminal;
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{children, eventually};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 
 /// A shell inside, by a record.
 const SHELL: &str = "nsenter-lite --from demo.json --tty -- /bin/sh";
@@ -21,8 +21,7 @@ fn container(scene: &Scene, pivot: &str) {
 
 fn stop(scene: &Scene) {
     scene.sh("kill -9 $(jq .pid demo.json)").assert().success();
-    eventually("all of it ends", || scene.processes().is_empty());
-    scene.assert_nothing_left();
+    scene.assert_all_ends();
 }
 
 /// The last of a process's descendants, one below the other.

@@ -2,8 +2,7 @@
 
 use std::process::Child;
 
-use super::wait_for_the_end_of_all;
-use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 
 /// An idle PID 1 in namespaces of its own, and its record in the file `record`.
 fn start(scene: &Scene, namespaces: &str) -> Child {
@@ -22,7 +21,7 @@ fn start(scene: &Scene, namespaces: &str) -> Child {
 fn stop(scene: &Scene, mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_for_the_end_of_all(scene);
+    eventually("all of it ends", || scene.processes().is_empty());
 }
 
 #[test]

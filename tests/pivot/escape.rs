@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{inside, inside_of, wait_for_the_end_of_all};
+use super::{inside, inside_of};
 use crate::common::needs::in_uml;
 use crate::common::scene::USER;
-use crate::common::{Need, Scene, needs, path_of, stderr, stdout};
+use crate::common::{Need, Scene, eventually, needs, path_of, stderr, stdout};
 
 /// CVE-2024-21626: a working directory that is a descriptor of the host's.
 #[test]
@@ -330,7 +330,7 @@ fn the_tools_binary_on_the_host_is_out_of_reach() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
         drop(writer);
         child.wait().unwrap();
-        wait_for_the_end_of_all(&scene);
+        eventually("all of it ends", || scene.processes().is_empty());
         let again = format!("/proc/self/fd/{}", held.as_raw_fd());
         let error = fs::OpenOptions::new().write(true).open(again).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{command}");

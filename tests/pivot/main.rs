@@ -44,13 +44,3 @@ fn inside_as_user(scene: &Scene, namespaces: &str, options: &str, script: &str) 
     );
     stdout(&scene.user_sh(&line).assert().success()).trim_end().to_owned()
 }
-
-/// Waits for the scene's processes, whose parent was killed, to follow it.
-fn wait_for_the_end_of_all(scene: &Scene) {
-    for _ in 0..400 {
-        if scene.processes().is_empty() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-}

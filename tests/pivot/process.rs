@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use super::{inside, inside_as_user, wait_for_the_end_of_all};
+use super::{inside, inside_as_user};
 use crate::common::{Need, Scene, needs, stderr};
 
 #[test]
@@ -184,8 +184,7 @@ fn it_dies_with_its_parent_still_although_the_user_changed() {
     }
     parent.kill().unwrap();
     parent.wait().unwrap();
-    wait_for_the_end_of_all(&scene);
-    scene.assert_nothing_left();
+    scene.assert_all_ends();
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_container_ends_with_its_command_and_leaves_its_status() {
     store.wait_for("containers | cut -f 4", "exited (9)\n");
     store.sh(&format!("exec {name} true")).assert().code(125).stderr(format!("exec: {name}: does not run\n"));
     assert_eq!(store.cgroups(), "");
-    store.assert_nothing_runs();
+    store.scene.assert_all_ends();
     store.sh(&format!("commit {name} ended && remove {name} && run --rm ended true")).assert().success();
     store.assert_nothing_left();
 }

@@ -13,7 +13,6 @@ mod run;
 mod user;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use common::{Need, Scene, needs};
 
@@ -100,18 +99,9 @@ impl Store {
         String::from_utf8(list.output().unwrap().stdout).unwrap()
     }
 
-    /// What waits for a container in the background ends a moment after it.
-    fn assert_nothing_runs(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.scene.processes().is_empty() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.scene.assert_nothing_left();
-    }
-
     /// Fails if a process, a mount, a cgroup, a container or half of something is still there.
     fn assert_nothing_left(&self) {
-        self.assert_nothing_runs();
+        self.scene.assert_all_ends(); // what waits for a container in the background ends a moment after it
         assert_eq!(self.cgroups(), "", "cgroups left");
         self.scene.sh("ls -A store/containers; ls -A store | grep work").assert().stdout("");
     }

@@ -30,7 +30,7 @@ fn an_ordinary_user_builds_runs_enters_and_commits() {
         .sh("stat -c '%a %u' data/container-steps; find data ! -uid 65534 | wc -l")
         .assert()
         .stdout("700 65534\n1\n");
-    store.assert_nothing_runs();
+    store.scene.assert_all_ends();
 }
 
 #[test]
@@ -43,5 +43,5 @@ fn limits_that_cannot_be_set_are_an_error() {
     let assert = store.user_sh("run --rm -m 64m base true").assert().code(125);
     assert!(stderr(&assert).starts_with("cgset: "), "{}", stderr(&assert));
     store.scene.sh("ls -A data/container-steps/containers").assert().stdout("");
-    store.assert_nothing_runs();
+    store.scene.assert_all_ends();
 }

@@ -1,23 +1,11 @@
 //! fuse-overlayfs(1) in overlayfs's place.
 
 use std::fs;
-use std::time::Duration;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::common::{Need, needs, stderr, stdout};
 use crate::{private, two_layers};
 
 const NEEDS: [Need; 3] = [Need::Root, Need::Fuse, Need::Program("fuse-overlayfs")];
-
-/// Fails where the server does not end with the mount.
-fn assert_nothing_left(scene: &Scene) {
-    for _ in 0..100 {
-        if scene.processes().is_empty() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    scene.assert_nothing_left();
-}
 
 #[test]
 fn the_union_is_the_same_and_its_server_ends_with_the_mount_namespace() {
@@ -32,7 +20,7 @@ fn the_union_is_the_same_and_its_server_ends_with_the_mount_namespace() {
     );
     assert_eq!(stdout(&run.success()), "topbottom onlyboth\ninner\nnew\n1\n");
     assert_eq!(fs::read_to_string(scene.path("up/new")).unwrap(), "new\n");
-    assert_nothing_left(&scene);
+    scene.assert_all_ends(); // the server ends with the mount
 }
 
 #[test]
@@ -48,7 +36,7 @@ fn its_server_ends_with_unmount_too_and_is_no_child_of_command() {
          unionmount --unmount merged",
     );
     assert_eq!(stdout(&run.success()), "new\n[]\n");
-    assert_nothing_left(&scene);
+    scene.assert_all_ends(); // the server ends with the mount
     assert_eq!(fs::read_dir(scene.path("merged")).unwrap().count(), 0);
 }
 
@@ -67,7 +55,7 @@ fn with_auto_it_serves_where_the_kernel_refuses() {
     let run = run.success();
     assert_eq!(stdout(&run), "1\nnew\n");
     assert!(stderr(&run).contains("the kernel refuses overlayfs"), "{}", stderr(&run));
-    assert_nothing_left(&scene);
+    scene.assert_all_ends(); // the server ends with the mount
 }
 
 #[test]
@@ -86,7 +74,7 @@ fn an_ordinary_user_who_may_use_fuse_gets_it_too() {
                  cat merged/both; echo x > merged/new; cat merged/new'",
     );
     assert_eq!(stdout(&run.success()), "topx\n");
-    assert_nothing_left(&scene);
+    scene.assert_all_ends(); // the server ends with the mount
 }
 
 #[test]
@@ -100,5 +88,5 @@ fn what_it_cannot_do_is_an_error_and_not_left_out() {
     assert_eq!(stdout(&run), "125\n");
     assert!(stderr(&run).contains("only --volatile of overlayfs's options"), "{}", stderr(&run));
     assert!(!scene.path("up").exists());
-    assert_nothing_left(&scene);
+    scene.assert_all_ends(); // the server ends with the mount
 }

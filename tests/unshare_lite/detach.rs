@@ -9,8 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{a_thousand, eventually, own_namespace};
+use crate::a_thousand;
+use crate::common::namespace::own_namespace;
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 
 const ALL: &str = "--detach --mount --pid --uts --ipc --net --hostname demo";
 

@@ -1,19 +1,8 @@
 //! Which namespaces are new, and how mounts pass between the old and the new.
 
+use crate::common::namespace::{KINDS, own_namespace};
 use crate::common::{Need, Scene, needs, stdout};
-use crate::{own_namespace, private};
-
-/// Long option, short letter, the name of its file in /proc/PID/ns.
-const KINDS: [(&str, &str, &str); 8] = [
-    ("--user", "-U", "user"),
-    ("--mount", "-m", "mnt"),
-    ("--pid", "-p", "pid"),
-    ("--uts", "-u", "uts"),
-    ("--ipc", "-i", "ipc"),
-    ("--net", "-n", "net"),
-    ("--cgroup", "-C", "cgroup"),
-    ("--time", "-T", "time"),
-];
+use crate::private;
 
 /// The kinds in which COMMAND is elsewhere than the tests are.
 fn new_kinds(scene: &Scene, options: &str) -> Vec<&'static str> {

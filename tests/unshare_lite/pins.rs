@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
-use crate::{eventually, private};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
+use crate::private;
 
 #[test]
 fn a_pinned_namespace_outlives_the_command_and_is_entered_again() {

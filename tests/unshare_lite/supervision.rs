@@ -8,8 +8,8 @@ use common::sys::signalfd::Mask;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{Need, Scene, needs, stdout};
-use crate::{a_thousand, eventually};
+use crate::a_thousand;
+use crate::common::{Need, Scene, eventually, needs, stdout};
 
 /// Each way in which a child stands for the tool.
 pub(crate) const FORKS: [&str; 3] = ["--uts --fork", "--pid", "--pid --init"];

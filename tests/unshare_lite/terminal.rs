@@ -1,8 +1,7 @@
 //! At a terminal: what is typed at the tool is typed at COMMAND, and job control sees one job.
 
 use crate::common::terminal::Terminal;
-use crate::common::{Need, Scene, needs};
-use crate::eventually;
+use crate::common::{Need, Scene, eventually, needs};
 use crate::supervision::FORKS;
 
 /// A shell script that says `ready`, and then counts the signals of one kind.
