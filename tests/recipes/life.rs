@@ -74,6 +74,8 @@ fn an_exec_is_held_to_what_the_container_is_held_to() {
         .assert()
         .success()
         .stdout("7\n8\na b\n");
+    let assert = store.sh(&format!("exec -e SECRET {name} env")).assert().code(125).stdout("");
+    assert!(stderr(&assert).starts_with("exec: -e SECRET: not NAME=VALUE\n"), "{}", stderr(&assert));
     store.sh("exec nonesuch true").assert().code(125).stderr("exec: nonesuch: no such container\n");
 }
 
