@@ -4,6 +4,7 @@
 
 pub mod namespace;
 pub mod needs;
+pub mod process;
 pub mod registry;
 pub mod scene;
 pub mod terminal;

@@ -103,7 +103,18 @@ impl Scene {
         self.prepared(command)
     }
 
-    /// The same, run by an ordinary user.
+    /// The same by root of a mount namespace of its own; ends at the first failure.
+    #[must_use]
+    pub fn private_sh(&self, script: &str) -> assert_cmd::Command {
+        // On one CPU: Linux 6.18 numbers namespaces by CPU, and only one of a higher number can be pinned.
+        let line =
+            "cpus=$(taskset -pc $$); exec taskset -c ${cpus##*[ ,-]} unshare --mount sh -ec \"$SCRIPT\"";
+        let mut command = self.sh(line);
+        command.env("SCRIPT", script);
+        command
+    }
+
+    /// A shell command line, run by an ordinary user.
     #[must_use]
     pub fn user_sh(&self, script: &str) -> assert_cmd::Command {
         let mut command = Command::new("sh");

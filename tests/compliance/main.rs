@@ -65,9 +65,7 @@ fn run_as_user(scene: &Scene, script: &str) -> Assert {
 
 /// The same by root of a mount namespace of its own.
 fn run_privately(scene: &Scene, script: &str) -> Assert {
-    // On one CPU: Linux 6.18 numbers namespaces by CPU, and only one of a higher number can be pinned.
-    let line = "cpus=$(taskset -pc $$); exec taskset -c ${cpus##*[ ,-]} unshare --mount sh -ec \"$SCRIPT\"";
-    equip(scene.sh(line)).env("SCRIPT", script).assert()
+    equip(scene.private_sh(script)).assert()
 }
 
 /// The start of a script: a process `$pid` in what `$unshare OPTIONS` makes, to be entered. It goes with the scene.

@@ -16,6 +16,7 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 
 use common::Scene;
+use common::process::{children, last_below};
 use common::scene::USER;
 
 /// A process to enter, which goes with its scene.
@@ -38,9 +39,7 @@ impl Target {
 
     fn spawn(command: std::process::Command) -> Self {
         let mut target = Self::spawn_here(command);
-        while let Some(inner) = children(target.pid).split_whitespace().next() {
-            target.pid = inner.parse().unwrap();
-        }
+        target.pid = last_below(target.pid);
         target
     }
 
@@ -79,7 +78,3 @@ fn user_command(scene: &Scene, line: &str) -> std::process::Command {
 
 /// What a container's first process does: it says that it is there, and stays.
 const STAY: &str = "sh -c 'echo; exec sleep 60'";
-
-fn children(pid: i32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
-}

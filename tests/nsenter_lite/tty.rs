@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::children;
+use crate::common::process::{children, last_below};
 use crate::common::terminal::Terminal;
 use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 
@@ -22,14 +22,6 @@ fn container(scene: &Scene, pivot: &str) {
 fn stop(scene: &Scene) {
     scene.sh("kill -9 $(jq .pid demo.json)").assert().success();
     scene.assert_all_ends();
-}
-
-/// The last of a process's descendants, one below the other.
-fn last_below(mut pid: i32) -> i32 {
-    while let Some(child) = children(pid).split_whitespace().next() {
-        pid = child.parse().unwrap();
-    }
-    pid
 }
 
 fn send(pid: i32, signal: Signal) {

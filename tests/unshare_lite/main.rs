@@ -19,9 +19,7 @@ use common::Scene;
 
 /// Runs a script as root of a mount namespace of its own.
 fn private(scene: &Scene, script: &str) -> Assert {
-    // On one CPU: Linux 6.18 numbers namespaces by CPU, and only one of a higher number can be pinned.
-    let line = "cpus=$(taskset -pc $$); exec taskset -c ${cpus##*[ ,-]} unshare --mount sh -ec \"$SCRIPT\"";
-    scene.sh(line).env("SCRIPT", script).assert()
+    scene.private_sh(script).assert()
 }
 
 /// How many orphans to make: a fork takes so long in user-mode-linux that it gets fewer.

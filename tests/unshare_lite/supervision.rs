@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::a_thousand;
+use crate::common::process::last_below;
 use crate::common::{Need, Scene, eventually, needs, stdout};
 
 /// Each way in which a child stands for the tool.
@@ -32,17 +33,6 @@ fn next_line(tool: &mut Child) -> String {
 
 fn send(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-}
-
-/// The last of the tool's descendants, one below the other: COMMAND.
-fn command_of(tool: &Child) -> i32 {
-    let children =
-        |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let mut pid = tool.id() as i32;
-    while let Some(child) = children(pid).split_whitespace().next() {
-        pid = child.parse().unwrap();
-    }
-    pid
 }
 
 fn state(pid: i32) -> char {
@@ -94,7 +84,7 @@ fn each_signal_that_can_be_forwarded_reaches_the_command() {
         FORKS.iter().map(|options| start(&scene, options, "echo ready; exec sleep 60").0).collect();
     mask.block_only().unwrap();
     for mut tool in tools {
-        let command = command_of(&tool);
+        let command = last_below(tool.id() as i32);
         let bits = |signals: &[i32]| signals.iter().fold(0_u64, |set, n| set | 1 << (n - 1));
         let special = [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGCONT].map(|signal| signal as i32);
         let signals: Vec<i32> = (1..=64).filter(|n| !special.contains(n)).collect();
@@ -192,7 +182,7 @@ fn a_stopped_command_stops_the_tool_and_both_go_on_together() {
     let scene = Scene::new();
     for options in FORKS {
         let (mut tool, _) = start(&scene, options, "echo ready; exec sleep 60");
-        let (outer, command) = (tool.id() as i32, command_of(&tool));
+        let (outer, command) = (tool.id() as i32, last_below(tool.id() as i32));
         kill(Pid::from_raw(command), Signal::SIGSTOP).unwrap();
         eventually("the tool stops", || state(outer) == 'T' && state(command) == 'T');
         send(&tool, Signal::SIGCONT);
