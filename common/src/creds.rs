@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::capability::CapabilitySet;
 use crate::error::{During as _, Error, Result};
 use crate::seccomp::Filter;
-use crate::trace;
+use crate::{death_signal, trace};
 
 /// What a process gives up for good.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,8 +79,12 @@ impl Credentials {
     /// `with_the_ids` is what the caller has to do as the new user but before a filter could
     /// forbid it; after this, only exec.
     pub fn apply(&self, with_the_ids: impl FnOnce() -> Result<()>) -> Result<()> {
-        // A change of credentials clears it (prctl(2)), and COMMAND must die with its parent still.
-        let death_signal = prctl::get_pdeathsig().during("read", "the parent death signal")?;
+        death_signal::keep_over(|| self.give_up())?;
+        with_the_ids()?;
+        self.seccomp.as_ref().map_or(Ok(()), Filter::install)
+    }
+
+    fn give_up(&self) -> Result<()> {
         if let Some(capabilities) = &self.capabilities {
             trace::step(format_args!("keep of the capabilities: {}", shown(capabilities.bounding)));
             capabilities.bounding.bound()?; // takes CAP_SETPCAP, so it is first
@@ -96,9 +100,7 @@ impl Credentials {
             trace::step("set no_new_privs");
             prctl::set_no_new_privs().during("set", "no_new_privs")?;
         }
-        prctl::set_pdeathsig(death_signal).during("set again", "the parent death signal")?;
-        with_the_ids()?;
-        self.seccomp.as_ref().map_or(Ok(()), Filter::install)
+        Ok(())
     }
 
     /// Without no_new_privs only CAP_SYS_ADMIN may install a filter (seccomp(2)).

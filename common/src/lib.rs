@@ -9,6 +9,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod chain;
 pub mod creds;
+pub mod death_signal;
 pub mod error;
 pub mod exit;
 pub mod hierarchy;

@@ -8,8 +8,9 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, pipe2, read, write};
+use nix::unistd::{Pid, pipe2, write};
 
+use crate::death_signal::parent_has_died;
 use crate::error::{During as _, Error, Result};
 use crate::sys::clone::Fork;
 use crate::undo::Undo;
@@ -104,9 +105,10 @@ pub fn run_beside<'a>(
             drop((word, line, child)); // what the child holds, it alone holds now
             let end_it = Undo::new(|| end(pid));
             let watch = Watch::over(pid, report, options.init_for, beside)?;
-            let _ = write(parents_word, b"!"); // without it the child fails, and says so
+            let _ = write(&parents_word, b"!"); // without it the child fails, and says so
             let ended = watch.until_it_ends(&signals.queue)?;
             end_it.keep();
+            drop(parents_word); // open until here: so the child knows that we live
             signals.restore()?;
             Ok(ended)
         }
@@ -141,11 +143,13 @@ pub fn fork(into_cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
 /// Waits until the parent says that it watches; it may have died before we asked to be told.
 fn await_word(word: &OwnedFd) -> Result<()> {
     let step = "wait for";
-    poll(&mut [PollFd::new(word.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).during(step, "parent")?;
-    match read(word, &mut [0]).during(step, "parent")? {
-        0 => Err(Error::new("start the command", "parent", "it has died")),
-        _ => Ok(()),
+    let mut news = [PollFd::new(word.as_fd(), PollFlags::POLLIN)];
+    poll(&mut news, PollTimeout::NONE).during(step, "parent")?;
+    // The parent holds its end for as long as it lives. It may have said the word and died since.
+    if news[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
+        return Err(parent_has_died());
     }
+    Ok(())
 }
 
 /// It is our own child and not reaped, so the PID is still its.

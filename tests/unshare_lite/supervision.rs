@@ -1,15 +1,17 @@
 //! A child in the tool's place: signals, stops, ends.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use common::sys::signalfd::Mask;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::a_thousand;
-use crate::common::process::last_below;
+use crate::common::process::{children, last_below};
 use crate::common::{Need, Scene, eventually, needs, stdout};
 
 /// Each way in which a child stands for the tool.
@@ -155,6 +157,53 @@ fn nothing_survives_the_tools_death_by_sigkill() {
         send(&tool, Signal::SIGKILL);
         tool.wait().unwrap();
         eventually(options, || scene.processes().is_empty());
+    }
+}
+
+/// Runs a tool that is to become `true`, with a system call of its child delayed, and kills it when the child is there.
+fn kill_early(scene: &Scene, (call, when): (&str, &str), tool: &str, is_there: impl Fn(i32) -> bool) {
+    let delay = format!("-e trace={call},execve -e inject={call}:{when}=2000000");
+    let line = format!("exec strace -f -o trace {delay} {tool} -- true");
+    let mut tracer = scene.std_sh(&line).spawn().unwrap();
+    let below = |pid: i32| children(pid).split_whitespace().next().and_then(|pid| pid.parse().ok());
+    let mut pids = None;
+    eventually("the child waits", || {
+        pids = below(tracer.id() as i32).and_then(|tool| Some((tool, below(tool)?)));
+        pids.is_some_and(|(_, child)| is_there(child))
+    });
+    kill(Pid::from_raw(pids.unwrap().0), Signal::SIGKILL).unwrap();
+    tracer.wait().unwrap();
+    eventually(tool, || scene.processes().is_empty());
+    let trace = fs::read_to_string(scene.path("trace")).unwrap();
+    assert!(trace.contains("(DELAYED)") && !trace.contains("/true\","), "{tool}: {trace}");
+}
+
+#[test]
+fn a_tool_that_dies_before_its_child_asks_for_the_signal_takes_it_along_too() {
+    if !needs(&[Need::Root, Need::Program("strace")]) {
+        return;
+    }
+    let scene = Scene::new();
+    for tool in ["unshare-lite --uts --fork", "unshare-lite --pid", "cgset --rm $CONTAINER_STEPS_TEST"] {
+        // The child has not asked yet; the parent, much faster than that, has already told it to begin.
+        let since = Instant::now();
+        kill_early(&scene, ("prctl", "delay_enter"), tool, |_| since.elapsed() > Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_tool_that_dies_while_its_child_changes_its_user_takes_it_along_too() {
+    if !needs(&[Need::Root, Need::Program("strace")]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    for (call, tool) in [
+        ("setuid", "unshare-lite --uts --fork -S 1000 -G 1000"),
+        ("setresuid", "unshare-lite --mount --fork -- pivot --user 1000:1000 root"),
+    ] {
+        let has_changed = |pid| common::procfs::status(pid, "Uid").is_ok_and(|ids| ids.starts_with("1000"));
+        kill_early(&scene, (call, "delay_exit"), tool, has_changed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use common::capability::CapabilitySet;
 use common::creds::{Capabilities, setgroups_is_denied};
-use common::{During as _, Error, Result, trace};
+use common::{During as _, Error, Result, death_signal, trace};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -20,7 +20,7 @@ pub(crate) fn become_command(entry: &Entry, terminal: Option<NewTerminal>) -> Er
 
 fn take_on(entry: &Entry, terminal: Option<NewTerminal>) -> Result<()> {
     entry.limits.apply()?;
-    become_whom(entry)?;
+    death_signal::keep_over(|| become_whom(entry))?;
     if let Some(terminal) = terminal {
         // By an id of the container's, so that it owns its terminal; and while we may still give it away.
         terminal.take(entry.credentials.user.as_ref().map(|ids| ids.uid))?;
@@ -39,8 +39,6 @@ fn become_whom(entry: &Entry) -> Result<()> {
     if entry.uid == Become::Unchanged && entry.gid == Become::Unchanged {
         return Ok(());
     }
-    // A change of user clears it (prctl(2)), and COMMAND must die with its parent still.
-    let death_signal = prctl::get_pdeathsig().during("read", "the parent death signal")?;
     // The bounding set is still to be reduced, which takes a capability.
     prctl::set_keepcaps(true).during("keep over the change of user", "capabilities")?;
     if entry.gid != Become::Unchanged {
@@ -48,8 +46,7 @@ fn become_whom(entry: &Entry) -> Result<()> {
     }
     take("group", entry.gid, |id| setgid(Gid::from_raw(id)))?;
     take("user", entry.uid, |id| setuid(Uid::from_raw(id)))?;
-    CapabilitySet::permitted()?.make_effective()?;
-    prctl::set_pdeathsig(death_signal).during("set again", "the parent death signal")
+    CapabilitySet::permitted()?.make_effective()
 }
 
 fn take(what: &str, whom: Become, set: impl FnOnce(u32) -> nix::Result<()>) -> Result<()> {

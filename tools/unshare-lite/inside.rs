@@ -5,7 +5,7 @@ use std::path::Path;
 use common::creds::setgroups_is_denied;
 use common::sys::fscontext::FsContext;
 use common::sys::mount::{Attributes, attach};
-use common::{During as _, Error, Result, sys, trace};
+use common::{During as _, Error, Result, death_signal, sys, trace};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
@@ -37,7 +37,7 @@ pub(crate) fn furnish(plan: &Inside) -> Result<()> {
     if let Some(directory) = &plan.proc_directory {
         mount_proc(directory)?;
     }
-    become_user(plan)
+    death_signal::keep_over(|| become_user(plan))
 }
 
 fn set_propagation(mode: Propagation) -> Result<()> {
@@ -75,8 +75,6 @@ fn mount_proc(directory: &Path) -> Result<()> {
 
 /// Groups before the group, the group before the user: each step takes away the right to the one before.
 fn become_user(plan: &Inside) -> Result<()> {
-    // A change of user clears it (prctl(2)), and the child must die with its parent still.
-    let death_signal = prctl::get_pdeathsig().during("read", "parent-death signal")?;
     if plan.keep_caps {
         // Else the change of user would clear them (capabilities(7)).
         prctl::set_keepcaps(true).during("keep the capabilities", "prctl")?;
@@ -98,7 +96,7 @@ fn become_user(plan: &Inside) -> Result<()> {
         trace::step("make the capabilities ambient");
         make_ambient()?;
     }
-    prctl::set_pdeathsig(death_signal).during("set again", "parent-death signal")
+    Ok(())
 }
 
 /// Where setgroups(2) is denied there is nothing to leave that the kernel would let us.
