@@ -2,6 +2,7 @@
 # Images, for the recipes to source after store.sh: opened into a directory with manifest.json,
 # config.json and lowers (its layers as directories, bottom first, one a line), given more layers,
 # and put into the store again.
+. "$here/index.sh"
 
 open_image() { # DIRECTORY DESCRIPTOR
     mkdir -p "$1"

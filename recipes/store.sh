@@ -50,7 +50,7 @@ as_root() { # "$@"
     [ -e "$store" ] || mkdir -p -m 700 "$store"
     [ "$(stat -c %u:%a "$store")" = 0:700 ] || fail "$store: has to be its user's own, with mode 700"
     mkdir -p "$store/images/blobs/sha256" "$store/layers" "$store/containers"
-    work=$(mktemp -d "$store/.work.XXXXXX")
+    make_work
     if ! [ -e "$store/images/oci-layout" ]; then
         echo '{"schemaVersion":2,"manifests":[]}' >"$work/index.json"
         mv -n "$work/index.json" "$store/images/index.json"
@@ -61,39 +61,17 @@ as_root() { # "$@"
     [ "$ids" -gt 1 ] && owners='' || owners=--no-same-owner
 }
 
+# A directory to work in, locked as long as we or what we started use it. One that is not locked
+# was left by a recipe that was killed.
+make_work() {
+    exec 8<"$store"
+    flock 8
+    for left in "$store"/.work.*; do
+        [ ! -d "$left" ] || flock -n "$left" rm -rf "$left" || :
+    done
+    work=$(mktemp -d "$store/.work.XXXXXX")
+    exec 7<"$work" 8<&-
+    flock 7
+}
+
 quoted() { printf '%s\n' "$1" | sed "s/'/'\\\\''/g; 1s/^/'/; \$s/\$/'/"; }
-
-# NAME[:TAG], with the tag.
-reference() {
-    case /$1/ in
-    *[!A-Za-z0-9._/:-]* | *//* | */[!A-Za-z0-9]* | *[!A-Za-z0-9]/* | *..*) fail "'$1': not the name of an image" ;;
-    esac
-    case ${1##*/} in *:*) echo "$1" ;; *) echo "$1:latest" ;; esac
-}
-
-hex() { # DIGEST
-    case ${1#sha256:} in
-    *[!0-9a-f]*) ;;
-    *) [ ${#1} -ne 71 ] || { echo "${1#sha256:}"; return; } ;;
-    esac
-    fail "'$1': not a SHA-256 digest"
-}
-blob() { name=$(hex "$1"); echo "$store/images/blobs/sha256/$name"; }
-
-# The descriptor of an image's manifest, as the index has it.
-descriptor() { # NAME[:TAG]
-    ref=$(reference "$1")
-    jq -ce --arg ref "$ref" '[.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == $ref)][0]
-        // empty | del(.annotations)' "$store/images/index.json" || fail "$ref: no such image here, pull or build it"
-}
-
-name_image() { # NAME:TAG DESCRIPTOR
-    (
-        flock 9
-        jq --arg ref "$1" --argjson descriptor "$2" '.manifests |=
-            map(select(.annotations["org.opencontainers.image.ref.name"] != $ref))
-            + [$descriptor + {annotations: {"org.opencontainers.image.ref.name": $ref}}]' \
-            "$store/images/index.json" >"$work/index.json"
-        mv "$work/index.json" "$store/images/index.json"
-    ) 9<"$store/images"
-}

@@ -149,3 +149,21 @@ fn a_terminal_of_the_containers_own() {
     assert_eq!(terminal.ends().code(), Some(6));
     store.assert_nothing_left();
 }
+
+#[test]
+fn what_a_killed_recipe_left_is_cleared_away_once_nothing_uses_it() {
+    if !can_run() {
+        return;
+    }
+    let store = Store::new();
+    store.dockerfile("slow", "FROM base\nRUN echo up; sleep 60\n");
+    let line = "build slow 2>log & build=$!
+        until grep -qx up log; do sleep 0.05; done
+        left=$(echo store/.work.*) step=$(cat /proc/$build/task/$build/children)
+        look() { images >&-; [ -d \"$left\" ] && echo there || echo gone; }
+        look
+        kill -KILL $build; wait; look
+        kill -KILL $step; while [ \"$(look)\" = there ]; do sleep 0.05; done; look";
+    store.sh(line).assert().success().stdout("there\nthere\ngone\n");
+    store.assert_nothing_left();
+}
