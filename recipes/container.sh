@@ -2,6 +2,7 @@
 # Containers, for the recipes to source after store.sh: a directory of containers/ each, with rw
 # (the writable layer), work, init (the init layer), root (where the union is mounted, for the
 # container alone), record.json, log (of a container in the background) and status (once it ended).
+. "$here/attach.sh"
 
 container() { # NAME: its directory
     case $1 in
@@ -53,6 +54,12 @@ step() { # TOOL ARGUMENT...
     "$tool" --from "$record" "$@" >"$record.new" && mv "$record.new" "$record"
 }
 
+# On cgroup v2, where groups may be given away: one that holds processes has no limited ones below it.
+beside_own_cgroup() { # NAME
+    own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+    printf '%s\n' "${own%/*}/$1"
+}
+
 # What belongs to one run and not to an image.
 make_init_layer() { # DIRECTORY HOST-NAME host|none
     mkdir -p "$1/etc" "$1/dev" "$1/proc" "$1/sys"
@@ -71,26 +78,4 @@ read_config() { # CONFIG
         environment=\([.Env[]? | select(contains("=")) | "--env=" + .] | @sh)
         entrypoint=\(.Entrypoint // [] | @sh) cmd=\(.Cmd // [] | @sh)"' "$1")
     eval "$words"
-}
-
-# COMMAND in the container, on a terminal of its own or on none, and its status in $status. A shell
-# passes signals on only while it waits for a child in the background, but has that ignore the
-# keyboard's signals and read nothing: both are put right here.
-attach() { # RECORD ''|--tty COMMAND [ARG...]
-    exec 3<&0
-    record=$1 tty=$2
-    shift 2
-    # shellcheck disable=SC2086 # a word, or none
-    set -- nsenter-lite --from "$record" $tty -- "$@"
-    [ -n "$tty" ] || set -- setsid "$@"
-    env --default-signal=HUP,INT,QUIT "$@" <&3 3<&- &
-    child=$!
-    for signal in ${signals-HUP INT QUIT TERM}; do
-        # shellcheck disable=SC2064 # this child
-        trap "kill -s $signal $child 2>/dev/null || :" "$signal"
-    done
-    while :; do
-        wait "$child" && status=0 || status=$?
-        kill -0 "$child" 2>/dev/null || break
-    done
 }
