@@ -189,6 +189,24 @@ fn when_it_fails_no_holder_is_left() {
 }
 
 #[test]
+fn a_cgroup_too_small_for_the_holder_is_named() {
+    if !needs(&[Need::Root, Need::Cgroup]) {
+        return;
+    }
+    let scene = Scene::new();
+    let line = format!(
+        "echo '{{}}' | cgset --from - {} memory.max=4K | unshare-lite --from - --detach --pid",
+        scene.name()
+    );
+    let run = scene.sh(&line).assert().code(125).stdout("");
+    let expected =
+        "unshare-lite: holder: start: it died\nunshare-lite: hint: its cgroup's limits may be too small";
+    assert!(stderr(&run).starts_with(expected), "{}", stderr(&run));
+    scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn a_reader_that_has_gone_leaves_no_holder() {
     if !needs(&[Need::Root]) {
         return;

@@ -39,7 +39,7 @@ pub(crate) fn start(
             drop((its_end, furnish));
             trace::step(format_args!("start an idle process, {pid}, to hold the namespaces"));
             let end_it = Undo::new(|| end(pid));
-            await_ready(ready)?;
+            await_ready(ready, record.cgroup().map(|_| TOO_SMALL))?;
             let process = Process::open(pid.as_raw())?;
             record.set_process(&process, &ids(pid, kinds)?);
             record.write()?;
@@ -49,13 +49,16 @@ pub(crate) fn start(
     }
 }
 
+/// What kills a holder before it can say why.
+const TOO_SMALL: &str = "its cgroup's limits may be too small for it: memory.max, pids.max";
+
 /// One byte says that it is ready; none, that it failed and has said why.
-fn await_ready(ready: OwnedFd) -> Result<()> {
+fn await_ready(ready: OwnedFd, likely: Option<&str>) -> Result<()> {
     let mut said = String::new();
     File::from(ready).read_to_string(&mut said).during("wait for", "holder")?;
     match said.strip_prefix('-') {
         None if said == "+" => Ok(()),
-        None => Err(Error::new("start", "holder", "it died")),
+        None => Err(Error::new("start", "holder", "it died").or_hint(likely)),
         Some(error) => Err(relay::unpack(error)),
     }
 }
