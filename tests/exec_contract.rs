@@ -232,8 +232,14 @@ fn help_and_version_go_to_standard_output_and_succeed() {
             assert!(output.status.success() && output.stderr.is_empty(), "{tool} {flag}");
             assert!(String::from_utf8_lossy(&output.stdout).contains(tool), "{tool} {flag}");
         }
-        let full =
-            scene.std_sh(&format!("{tool} --help >/dev/full")).stderr(Stdio::piped()).output().unwrap();
-        assert_eq!(full.status.code(), Some(125), "a result that cannot be written is an error");
+        for nowhere in [">/dev/full", ">&-"] {
+            let line = format!("{tool} --help {nowhere}");
+            let output = scene.std_sh(&line).stderr(Stdio::piped()).output().unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(125),
+                "{line}: a result that cannot be written is an error"
+            );
+        }
     }
 }

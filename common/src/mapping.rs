@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Pid, pipe2, read, write};
+use nix::unistd::{pipe2, read, write};
 
 use crate::error::{During as _, Error, Result};
 use crate::idmap::{IdMap, to_file};
+use crate::procfs;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::exec::exit_now;
 use crate::sys::wait;
@@ -21,14 +22,16 @@ pub fn user_namespace(maps: &[IdMap]) -> Result<File> {
     match fork().during("fork", "")? {
         Fork::Child => {
             drop((dies, ready));
-            let made = unshare(CloneFlags::CLONE_NEWUSER);
-            let _ = write(&is_ready, &[u8::from(made.is_ok())]);
+            let made = unshare(CloneFlags::CLONE_NEWUSER).is_ok();
+            // Where the parent finds it; 0 is nobody.
+            let pid = if made { procfs::own_pid().unwrap_or(0) } else { 0 };
+            let _ = write(&is_ready, &pid.to_ne_bytes());
             let _ = read(&lives, &mut [0]); // until the parent has what it needs, or has died
             exit_now(0)
         }
         Fork::Parent(child) => {
             drop((lives, is_ready));
-            let namespace = map(child, &ready, maps);
+            let namespace = map(&ready, maps);
             drop(dies);
             let _ = wait::wait(child);
             namespace
@@ -36,9 +39,11 @@ pub fn user_namespace(maps: &[IdMap]) -> Result<File> {
     }
 }
 
-fn map(child: Pid, ready: &OwnedFd, maps: &[IdMap]) -> Result<File> {
-    let mut made = [0];
-    if read(ready, &mut made).during("wait for", "child")? != 1 || made != [1] {
+fn map(ready: &OwnedFd, maps: &[IdMap]) -> Result<File> {
+    let mut child = [0; size_of::<i32>()];
+    read(ready, &mut child).during("wait for", "child")?;
+    let child = i32::from_ne_bytes(child);
+    if child == 0 {
         return Err(Error::new("make a user namespace", "id map", "the kernel refused")
             .hint("user namespaces may be switched off: see user.max_user_namespaces"));
     }

@@ -20,6 +20,7 @@ pub struct Process {
 impl Process {
     /// The process that has `pid` now.
     pub fn open(pid: i32) -> Result<Self> {
+        procfs::must_be_of_our_pid_namespace()?;
         let object = format!("process {pid}");
         let pidfd = sys::pidfd::open(Pid::from_raw(pid)).map_err(|errno| {
             Error::new("open a pidfd", &object, errno).or_hint(match errno {

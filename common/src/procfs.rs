@@ -41,6 +41,24 @@ pub fn status(who: impl std::fmt::Display, key: &str) -> Result<String> {
         .ok_or_else(|| Error::new("read", &path, format!("no line {key}")))
 }
 
+/// This process's PID as /proc shows it. In a new PID namespace that is another than getpid(2)'s,
+/// until /proc is mounted anew (pid_namespaces(7)).
+pub fn own_pid() -> Result<i32> {
+    let pid = status("self", "Pid")?;
+    pid.parse().map_err(|_| Error::new("read", "/proc/self/status", format!("{pid:?} is no PID")))
+}
+
+/// Fails where a PID is another process's in /proc than it is to the kernel when it comes from us.
+pub fn must_be_of_our_pid_namespace() -> Result<()> {
+    // From the namespace that /proc belongs to down to our own.
+    if status("self", "NSpid")?.split_ascii_whitespace().count() == 1 {
+        return Ok(());
+    }
+    Err(Error::new("look up a PID in", "/proc", "it is an outer PID namespace's").hint(
+        "mount this PID namespace's own: 'mount -t proc proc /proc', or 'unshare-lite --pid --mount-proc'",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +74,7 @@ mod tests {
         let pid = std::process::id() as i32;
         assert!(stat(pid).unwrap().start_time > 0);
         assert_eq!(status(pid, "Tgid").unwrap(), pid.to_string());
+        assert_eq!(own_pid().unwrap(), pid);
+        must_be_of_our_pid_namespace().unwrap();
     }
 }

@@ -170,19 +170,23 @@ fn an_idmapped_volume_shows_other_owners_and_writes_as_the_true_ones() {
     scene.file("data/file", "");
     let options = "-V data:/d:idmap=0-1000-1,idmap=5-0-1 --user 1000:1000";
     let script = "stat -c %u:%g /d/file; touch /d/new && stat -c %u:%g /d/new";
-    // What root owns on disk is user 1000's inside, and the other way round. Not every filesystem can.
-    let line = format!("unshare --mount pivot {options} root -- /bin/sh -c '{script}'");
     scene.rootfs("root");
     scene.sh("chmod 755 data").assert().success();
-    let output = scene.sh(&line).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if said.contains("does not support idmapped mounts") {
-        assert_eq!(output.status.code(), Some(125));
-    } else {
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "1000:1000\n1000:1000\n", "{said}");
-        assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(scene.path("data/new")).unwrap()), 0);
+    // What root owns on disk is user 1000's inside, and the other way round. Not every filesystem can.
+    // In a new PID namespace, /proc is another's at that time.
+    for namespaces in ["--mount", "--mount --pid --fork"] {
+        let line = format!("unshare {namespaces} pivot {options} root -- /bin/sh -c '{script}'");
+        let output = scene.sh(&line).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("does not support idmapped mounts") {
+            assert_eq!(output.status.code(), Some(125));
+        } else {
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "1000:1000\n1000:1000\n", "{said}");
+            let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(scene.path("data/new")).unwrap());
+            assert_eq!(owner, 0);
+        }
+        scene.assert_nothing_left();
     }
-    scene.assert_nothing_left();
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn what_a_killed_recipe_left_is_cleared_away_once_nothing_uses_it() {
     let line = "build slow 2>log & build=$!
         until grep -qx up log; do sleep 0.05; done
         left=$(echo store/.work.*) step=$(cat /proc/$build/task/$build/children)
-        look() { images >&-; [ -d \"$left\" ] && echo there || echo gone; }
+        look() { images >/dev/null; [ -d \"$left\" ] && echo there || echo gone; }
         look
         kill -KILL $build; wait; look
         kill -KILL $step; while [ \"$(look)\" = there ]; do sleep 0.05; done; look";

@@ -87,7 +87,7 @@ fn in_a_delegated_cgroup_limits_are_set_and_kept() {
     let script = format!(
         "cgset {group} memory.max=max pids.max=max --owner 65534:65534
          cgset {group} -- {AS_USER} cgset ./shell -- sh -ec \"$LINE\"
-         cgset {group} --delete --recursive"
+         cgset {group} --kill --delete --recursive"
     );
     let line = format!(
         "code=0; run --rm -m 64m base dd if=/dev/zero of=/dev/null bs=200M count=1 || code=$?; echo $code

@@ -137,6 +137,8 @@ fn ids_are_shown_shifted() {
          chmod 700 merged/only; stat -c %u:%g merged/only bottom/only",
     );
     assert_eq!(stdout(&run.success()), "100000:100000\n100005:100006\n100000:100000\n100005:100006\n5:6\n");
+    let chain = "unshare-lite --mount --pid -- unionmount -l bottom -l top --ephemeral --idmap 0:7:9 merged";
+    private(&scene, &format!("{chain} -- stat -c %u:%g merged/only")).success().stdout("12:13\n");
     let run = private(&scene, "unionmount -l bottom --idmap 0:1:2 --idmap 1:2:3 merged || echo $?").success();
     assert_eq!(stdout(&run), "125\n");
     assert!(stderr(&run).contains("ranges must not overlap"), "{}", stderr(&run));

@@ -179,6 +179,7 @@ fn when_it_fails_no_holder_is_left() {
         "unshare-lite --detach --pid --mount-proc=/no/such/place",
         "unshare-lite --detach --pid -r -S 7",
         "unshare-lite --detach --pid >/dev/full",
+        "unshare-lite --detach --pid >&-",
         "unshare-lite --detach --pid --from /no/such/file",
         "unshare-lite --detach --pid -- true",
     ] {

@@ -9,6 +9,7 @@ mod hints;
 mod inside;
 mod maps;
 mod namespaces;
+mod outer_proc;
 mod pins;
 mod refusals;
 mod supervision;

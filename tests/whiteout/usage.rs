@@ -69,4 +69,8 @@ fn results_that_cannot_be_written_are_an_error() {
     scene.dir("layer");
     let run = scene.sh("whiteout list --json layer >/dev/full").assert().code(125);
     assert_eq!(stderr(&run), "whiteout: standard output: write: No space left on device\n");
+    for action in ["list", "pack"] {
+        let run = scene.sh(&format!("whiteout {action} layer >&-")).assert().code(125);
+        assert_eq!(stderr(&run), "whiteout: standard output: write: it is closed\n");
+    }
 }

@@ -86,9 +86,7 @@ fn move_in(
 /// Fails where `init` is an ancestor of cgset itself: a forged record would have us move the shell that
 /// started the pipeline, or the whole machine.
 pub fn check_is_a_container(init: &Process) -> Result<()> {
-    // As /proc counts, which may be another PID namespace's.
-    let we = fs::read_link("/proc/self").during("read", "/proc/self")?;
-    let mut pid = we.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    let mut pid = procfs::own_pid()?;
     while pid > 0 && pid != init.pid() {
         pid = procfs::status(pid, "PPid")?.parse().unwrap_or(0);
     }

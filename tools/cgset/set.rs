@@ -6,7 +6,7 @@ use common::chain::Chain;
 use common::process::Process;
 use common::record::{Cgroup, Record};
 use common::supervise::{self, Ended};
-use common::{Error, Result, trace};
+use common::{Error, Result, procfs, trace};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
@@ -95,10 +95,13 @@ fn done(changes: Changes) -> Result<ExitCode> {
 fn must_run(pid: i32, unit: Unit) -> Result<()> {
     match unit {
         Unit::Processes => Process::open(pid).map(drop),
-        Unit::Threads => membership(pid).map(drop).map_err(|error| {
-            let gone = error.errno() == Some(Errno::ENOENT);
-            if gone { Error::new("find the thread", pid.to_string(), Errno::ESRCH) } else { error }
-        }),
+        Unit::Threads => {
+            procfs::must_be_of_our_pid_namespace()?;
+            membership(pid).map(drop).map_err(|error| {
+                let gone = error.errno() == Some(Errno::ENOENT);
+                if gone { Error::new("find the thread", pid.to_string(), Errno::ESRCH) } else { error }
+            })
+        }
     }
 }
 

@@ -41,12 +41,10 @@ pub fn mount_proc(tree: &mut Tree) -> Result<()> {
     tree.mount(inside, mount, "proc", INERT)
 }
 
-/// Whether /proc is a procfs of this process's own PID namespace: there, and only there, it has one PID.
-/// Asked of `self`: in another's /proc the number of our PID is somebody else.
+/// Whether /proc is a procfs of this process's own PID namespace.
 fn callers_proc_is_ours() -> bool {
-    let own = std::process::id().to_string();
     Root::open(Path::new("/proc")).is_ok_and(|proc| is(proc.fd(), PROC_SUPER_MAGIC))
-        && common::procfs::status("self", "NSpid").is_ok_and(|pids| pids == own)
+        && common::procfs::must_be_of_our_pid_namespace().is_ok()
 }
 
 /// sysfs, read-only, on /sys.

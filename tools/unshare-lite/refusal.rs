@@ -6,7 +6,7 @@ use std::{fs, iter};
 use common::namespace::NamespaceKind;
 use common::{Error, mountinfo, procfs};
 use nix::errno::Errno;
-use nix::unistd::{geteuid, getpid};
+use nix::unistd::geteuid;
 
 /// The error of a refused unshare(2) of `kinds`, with the likeliest cause of this machine as its hint.
 pub(crate) fn explain(errno: Errno, kinds: &[NamespaceKind]) -> Error {
@@ -81,5 +81,5 @@ fn is_chrooted() -> bool {
 /// The parent, its parent and so on, as far as /proc shows them.
 fn ancestors() -> impl Iterator<Item = i32> {
     let parent = |pid: &i32| procfs::status(*pid, "PPid").ok()?.parse().ok().filter(|pid| *pid > 0);
-    iter::successors(parent(&getpid().as_raw()), parent)
+    iter::successors(procfs::own_pid().ok().and_then(|pid| parent(&pid)), parent)
 }

@@ -6,7 +6,7 @@ use common::cgroup::Entrance;
 use common::chain::Chain;
 use common::namespace::{self, NamespaceKind};
 use common::supervise::{self, Options};
-use common::{Error, Result, trace};
+use common::{Error, Result, procfs, trace};
 use nix::sched::unshare;
 
 use crate::outsider::Outsider;
@@ -25,7 +25,7 @@ pub(crate) struct Outside {
 impl Outside {
     /// Forks them; must be done before unshare(2).
     pub(crate) fn fork(plan: &Plan) -> Result<Self> {
-        let me = std::process::id() as i32;
+        let me = procfs::own_pid()?; // the helpers look us up in /proc
         let (of_pid, others): (Vec<Pin>, Vec<Pin>) =
             plan.pins.iter().cloned().partition(|pin| pin.kind == NamespaceKind::Pid);
         let pinner = |pins: Vec<Pin>| {

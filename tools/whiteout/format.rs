@@ -112,7 +112,7 @@ fn is_privileged() -> Result<bool> {
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     /// PROC_USER_INIT_INO of the kernel's include/linux/proc_ns.h.
     const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
-    let effective = procfs::status(std::process::id() as i32, "CapEff")?;
+    let effective = procfs::status("self", "CapEff")?;
     if u64::from_str_radix(&effective, 16).unwrap_or(0) & CAP_SYS_ADMIN == 0 {
         return Ok(false);
     }

@@ -35,6 +35,7 @@ pub struct Options {
 
 /// Packs the layer `upper`.
 pub fn pack(upper: &Path, options: &Options) -> Result<()> {
+    output::must_be_open()?;
     if stdout().is_terminal() {
         return Err(Error::new("pack the layer", output::STANDARD_OUTPUT, "it is a terminal")
             .hint("send it to a file or a pipe: whiteout pack UPPER >layer.tar"));

@@ -72,6 +72,12 @@ pub fn close_inherited_from(first: u32) {
     }
 }
 
+/// Whether this standard stream, 0 to 2, was closed when the process began.
+#[must_use]
+pub fn was_closed(stream: usize) -> bool {
+    CLOSED[stream].load(Ordering::Relaxed)
+}
+
 /// Puts SIGPIPE and the standard streams back as they were: the last thing before exec.
 pub fn restore() {
     restore_sigpipe();
