@@ -109,6 +109,8 @@ pub fn run_beside<'a>(
             let ended = watch.until_it_ends(&signals.queue)?;
             end_it.keep();
             drop(parents_word); // open until here: so the child knows that we live
+            // What the child was sent together with us, as Ctrl-C is, must not end us in its place.
+            while signals.queue.next().is_some() {}
             signals.restore()?;
             Ok(ended)
         }

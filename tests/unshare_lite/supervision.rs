@@ -224,6 +224,19 @@ fn the_signal_at_the_tools_death_can_be_chosen() {
 }
 
 #[test]
+fn a_signal_that_comes_with_the_commands_end_does_not_end_the_tool_instead() {
+    if !needs(&[Need::Root, Need::Program("strace")]) {
+        return;
+    }
+    let scene = Scene::new();
+    // The tool looks after its child when that has long ended, and the signal is there too.
+    let slowly = "strace -o trace -e trace=wait4 -e inject=wait4:delay_enter=2000000:when=1";
+    let command = "sh -c 'kill -INT $PPID; exit 7'";
+    scene.sh(&format!("exec {slowly} unshare-lite --uts --fork -- {command}")).assert().code(7);
+    assert!(fs::read_to_string(scene.path("trace")).unwrap().contains("(DELAYED)"));
+}
+
+#[test]
 fn a_stopped_command_stops_the_tool_and_both_go_on_together() {
     if !needs(&[Need::Root]) {
         return;
