@@ -70,8 +70,9 @@ make_work() {
         [ ! -d "$left" ] || flock -n "$left" rm -rf "$left" || :
     done
     work=$(mktemp -d "$store/.work.XXXXXX")
-    exec 7<"$work" 8<&-
+    exec 7<"$work"
     flock 7
+    exec 8<&-
 }
 
 quoted() { printf '%s\n' "$1" | sed "s/'/'\\\\''/g; 1s/^/'/; \$s/\$/'/"; }
