@@ -34,6 +34,22 @@ fn v2s_names_are_set_on_every_host() {
 }
 
 #[test]
+fn soft_limits_and_bursts_are_set_on_every_host() {
+    if !needs(ROOT) {
+        return;
+    }
+    let scene = Scene::new();
+    scene
+        .tool("cgset")
+        .args([scene.name(), "memory.high=32M", "cpu.max=0.5", "cpu.max.burst=20000"])
+        .assert()
+        .success()
+        .stderr("");
+    assert_eq!(control(&scene, "memory", "memory.high", "memory.soft_limit_in_bytes"), "33554432");
+    assert_eq!(control(&scene, "cpu", "cpu.max.burst", "cpu.cfs_burst_us"), "20000");
+}
+
+#[test]
 fn a_limit_then_max_is_no_limit() {
     if !needs(ROOT) {
         return;
@@ -216,6 +232,8 @@ fn the_hosts_own_names_work_as_they_are() {
     if is_v1("memory") {
         assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), "67108864");
         scene.tool("cgset").args([scene.name(), "freezer.state=THAWED"]).assert().success();
+        scene.tool("cgset").args([scene.name(), "memory.oom_control=1"]).assert().success();
+        assert!(control(&scene, "memory", "", "memory.oom_control").starts_with("oom_kill_disable 1\n"));
     }
 }
 
@@ -246,6 +264,10 @@ fn what_v1_cannot_express_is_an_error() {
     }
     let run = scene.tool("cgset").args([scene.name(), "memory.swap.max=1M"]).assert().code(125);
     assert!(stderr(&run).contains("set memory.max too"), "{}", stderr(&run));
+    let run = scene.tool("cgset").args([scene.name(), "memory.low=1M", "memory.high=2M"]).assert().code(125);
+    assert!(stderr(&run).contains("one soft limit for both"), "{}", stderr(&run));
+    let run = scene.tool("cgset").args([scene.name(), "cgroup.clone_children=1"]).assert().code(125);
+    assert!(stderr(&run).contains("not to a controller"), "{}", stderr(&run));
     scene.assert_nothing_left();
 }
 

@@ -203,7 +203,9 @@ fn is_loosely(text: &str, now: &str) -> bool {
         let same_decimal = matches!((word.parse::<f64>(), now.parse::<f64>()), (Ok(a), Ok(b)) if a == b);
         let same_list = parse_list(word).is_some_and(|list| parse_list(now) == Some(list));
         let shown: Vec<_> = now.split_ascii_whitespace().collect();
-        return same_number || same_decimal || same_list || switched(word, &shown);
+        // memory.oom_control of v1: "oom_kill_disable 1", and more below it.
+        let named = now.lines().next().is_some_and(|line| line.split_ascii_whitespace().nth(1) == Some(word));
+        return same_number || same_decimal || same_list || named || switched(word, &shown);
     }
     now.lines().any(|line| {
         let shown: Vec<_> = line.split_ascii_whitespace().collect();
@@ -299,12 +301,14 @@ mod tests {
             ("+memory -io", "memory pids"),
             ("8:0 target=75", "8:0 target=75\n8:16 target=1"),
             ("0-1", "0,1"),
+            ("1", "oom_kill_disable 1\nunder_oom 0"),
         ] {
             assert!(is_loosely(text, now), "{text:?} {now:?}");
         }
         for (text, now) in [
             ("root", "root invalid (no CPUs)"),
             ("64M", "4096"),
+            ("1", "oom_kill_disable 0\nunder_oom 1"),
             ("8:0 target=75", "8:16 target=75"),
             ("+io", ""),
         ] {

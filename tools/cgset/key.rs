@@ -52,6 +52,10 @@ impl Setting {
 
 /// Where `key` is set on this host: the hierarchy, and the controller's name there.
 pub fn home<'h, 'k>(host: &'h Host, key: &'k str) -> Result<(&'h Hierarchy, &'k str)> {
+    if key == "cgroup.clone_children" {
+        return Err(Error::new("set", key, "it belongs to a hierarchy of cgroup v1, not to a controller")
+            .hint("write it to that file of each hierarchy"));
+    }
     let prefix = key.split('.').next().unwrap_or_default();
     let controller = match prefix {
         "io" if host.with("io").is_none() => "blkio",

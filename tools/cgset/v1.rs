@@ -53,6 +53,7 @@ pub fn v2_name_of(key: &str) -> Option<&'static str> {
         "cpu.shares" => "cpu.weight",
         "cpu.cfs_quota_us" | "cpu.cfs_period_us" => "cpu.max",
         "freezer.state" => "cgroup.freeze",
+        _ if key.starts_with("hugetlb.") && key.ends_with(".limit_in_bytes") => "hugetlb.SIZE.max",
         _ if key.starts_with("blkio.throttle.") => "io.max",
         _ if key.starts_with("blkio.") => "io.weight",
         _ => return None,
