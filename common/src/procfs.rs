@@ -11,6 +11,9 @@ pub struct Stat {
     pub flags: u32,
     /// Field 22: clock ticks from boot to the process's start.
     pub start_time: u64,
+    /// Field 51: where its environment ends in memory, 0 while it executes another program (and for
+    /// whoever may not look).
+    pub environment_end: u64,
 }
 
 /// Reads /proc/PID/stat.
@@ -28,7 +31,8 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?; // field 3
     let flags = fields.nth(5)?.parse().ok()?; // field 9
     let start_time = fields.nth(12)?.parse().ok()?; // field 22
-    Some(Stat { state, flags, start_time })
+    let environment_end = fields.nth(28).and_then(|field| field.parse().ok()).unwrap_or(0); // field 51
+    Some(Stat { state, flags, start_time, environment_end })
 }
 
 /// The value of `key` in /proc/WHO/status (a PID or `self`), without the white space around it.
@@ -66,7 +70,10 @@ mod tests {
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let text = b"7 (a) S 9 (b) T 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'T', flags: 4_194_560, start_time: 4242 }));
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat { state: b'T', flags: 4_194_560, start_time: 4242, environment_end: 0 })
+        );
     }
 
     #[test]

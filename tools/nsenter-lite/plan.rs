@@ -5,6 +5,8 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use common::cgroup::Entrance;
 use common::chain::Chain;
@@ -155,7 +157,7 @@ impl Entry {
         let whom_is_said = setuid.is_some() || setgid.is_some() || preserve_credentials;
         let held = !privileged && (everything || record.is_some());
         let mut imposed = Imposed::new(root_record.as_ref(), whom_is_said, held.then_some(target))?;
-        Ok(Self {
+        let entry = Self {
             root: match root {
                 None if everything => Some(open_directory(&proc("root"))?),
                 None => None,
@@ -167,7 +169,7 @@ impl Entry {
             directory: Directory::new(wd, wdns, imposed.workdir.take(), everything, &proc("cwd"))?,
             cgroup: (join_cgroup || everything).then(|| Entrance::to_that_of(target.pid())).transpose()?,
             environment: match env {
-                true => Some(read_environment(&proc("environ"))?),
+                true => Some(read_environment(target, &proc("environ"))?),
                 false => imposed.environment(),
             },
             uid: setuid.map_or(by_default, Become::Id),
@@ -180,7 +182,9 @@ impl Entry {
             kinds,
             files,
             chain,
-        })
+        };
+        target.still_running()?; // what was opened by its PID is its own
+        Ok(entry)
     }
 }
 
@@ -194,8 +198,15 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
         })
 }
 
-fn read_environment(path: &Path) -> Result<Vec<CString>> {
-    let bytes = fs::read(path).during("read", path)?;
+fn read_environment(target: &Process, path: &Path) -> Result<Vec<CString>> {
+    let read = || fs::read(path).during("read", path);
+    let mut bytes = read()?;
+    // It has none for the moment in which it executes another program.
+    while bytes.is_empty() && common::procfs::stat(target.pid())?.environment_end == 0 {
+        target.still_running()?;
+        sleep(Duration::from_millis(1));
+        bytes = read()?;
+    }
     let variables = bytes.split(|&byte| byte == 0).filter(|variable| !variable.is_empty());
     // Split at NUL, so that none is left inside.
     Ok(variables.filter_map(|variable| CString::new(variable).ok()).collect())
