@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 
 use common::{During as _, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, renameat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, renameat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 
 use crate::directory::Directory;
 use crate::{make, remove};
@@ -29,11 +29,14 @@ impl Staging {
     pub fn new(parent: Directory, name: OsString) -> Result<(Self, Directory)> {
         let path = parent.path_of(&name);
         let step = "make a directory to work in";
-        for _ in 0..2 {
+        for _ in 0..3 {
             match mkdirat(&parent, name.as_os_str(), Mode::S_IRWXU) {
                 Ok(()) => {
                     let directory = parent.child(&name)?;
                     let lock = lock(&directory)?;
+                    if !is_at(&directory, &parent, &name)? {
+                        continue;
+                    }
                     // Such as an inherited ACL, which all that we make would inherit again.
                     make::forget_attributes(&directory)?;
                     return Ok((Self { parent, name, _lock: lock, placed: false }, directory));
@@ -70,7 +73,18 @@ impl Drop for Staging {
 fn remove_abandoned(parent: &Directory, name: &OsStr) -> Result<()> {
     let directory = parent.child(name)?;
     let _lock = lock(&directory)?;
-    remove::remove(parent, name)
+    if is_at(&directory, parent, name)? { remove::remove(parent, name) } else { Ok(()) }
+}
+
+/// Whether `name` still is `directory`: before it was locked, somebody may have taken it for one left behind.
+fn is_at(directory: &Directory, parent: &Directory, name: &OsStr) -> Result<bool> {
+    let step = "look at";
+    let ours = fstat(directory).during(step, directory.path())?;
+    match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno).during(step, parent.path_of(name)),
+    }
 }
 
 fn lock(directory: &Directory) -> Result<Flock<File>> {
