@@ -44,7 +44,15 @@ set_net() { # none|host: what unshare-lite is told
 ended() { # DIRECTORY [yes]: and is removed
     [ -e "$1/record.json" ] || return 0 # somebody else did
     end_container "$1"
-    if [ -n "$2" ]; then rm -rf "$1"; else echo "$status" >"$1/status"; fi
+    if [ -n "$2" ]; then remove_container "$1"; else echo "$status" >"$1/status"; fi
+}
+
+# It goes at once: whoever still has to do with it finds none. What is left when we are killed goes
+# as any directory of work does.
+remove_container() { # DIRECTORY
+    gone=$store/.work.${1##*/}.$$
+    mv -T "$1" "$gone" 2>&- || [ ! -e "$1" ] || fail "$1: cannot be removed"
+    rm -rf "$gone"
 }
 
 # A step of the container: the tool reads its record, and writes it with what it added.
