@@ -32,10 +32,12 @@ fn as_pid_1_it_reaps_what_the_command_orphans() {
     }
     let scene = Scene::new();
     // Zombies that nobody reaps would count against pids.max.
-    let script = "i=0; while [ $i -lt 40 ]; do (sleep 0 &) || exit 1; i=$((i+1)); sleep 0.01; done; echo all";
+    let script = "i=0; while [ $i -lt 40 ]; do (sleep 0 &) || exit 1; i=$((i+1))
+        while read -r n <$CURRENT && [ $n -gt 9 ]; do sleep 0.01; done; done; echo all";
     scene.file("orphans", script);
     let line = "unshare --pid --fork cgset --rm $G pids.max=20 -- sh orphans";
-    scene.sh(line).env("G", scene.name()).assert().success().stdout("all\n");
+    let current = crate::directory(&scene, "pids").join("pids.current");
+    scene.sh(line).env("G", scene.name()).env("CURRENT", current).assert().success().stdout("all\n");
     scene.assert_nothing_left();
 }
 

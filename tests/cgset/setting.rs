@@ -114,7 +114,7 @@ fn memory_above_the_limit_kills_the_process() {
 /// The CPU time, in microseconds, that a process gets in each of two groups which begin to spin together,
 /// on one CPU, for three seconds.
 fn race(scene: &Scene, one: &str, other: &str) -> [f64; 2] {
-    let spin = "while ! test -e go; do sleep 0.1; done; while :; do :; done";
+    let spin = "echo >$0; while ! test -e go; do sleep 0.1; done; while :; do :; done";
     let names = ["one", "other"].map(|name| format!("{}/{name}", scene.name()));
     // Whatever else this machine does meanwhile gets little.
     scene.tool("cgset").args([scene.name(), "cpu.weight=10000"]).assert().success();
@@ -122,30 +122,31 @@ fn race(scene: &Scene, one: &str, other: &str) -> [f64; 2] {
         .iter()
         .zip([one, other])
         .map(|(name, setting)| {
-            let script = format!("exec cgset {name} {setting} -- taskset 1 sh -c '{spin}'");
+            let ready = name.replace('/', "-");
+            let script = format!("exec cgset {name} {setting} -- taskset 1 sh -c '{spin}' {ready}");
             scene.std_sh(&script).spawn().unwrap()
         })
         .collect();
-    let all_in = || {
-        racers
-            .iter()
-            .all(|child| crate::cgroups_of(child.id()).iter().all(|path| path.contains(scene.name())))
+    let used = || {
+        names.clone().map(|name| {
+            let run = scene.tool("cgset").args([&name, "--stat", "--json"]).assert().success();
+            let stat: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+            stat["cpu"]["usage_usec"].as_f64().unwrap()
+        })
     };
-    crate::common::eventually("both are in their groups", all_in);
+    let ready = || names.iter().all(|name| scene.path(&name.replace('/', "-")).exists());
+    crate::common::eventually("both are in their groups", ready);
+    let before = used();
     scene.file("go", "");
     std::thread::sleep(std::time::Duration::from_secs(3));
     scene.tool("cgset").args([scene.name(), "--freeze"]).assert().success();
-    let used = names.map(|name| {
-        let run = scene.tool("cgset").args([&name, "--stat", "--json"]).assert().success();
-        let stat: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
-        stat["cpu"]["usage_usec"].as_f64().unwrap()
-    });
+    let after = used();
     scene.tool("cgset").args([scene.name(), "--kill", "--delete", "--recursive"]).assert().success();
     for racer in &mut racers {
         racer.wait().unwrap();
     }
     scene.assert_nothing_left();
-    used
+    [after[0] - before[0], after[1] - before[1]]
 }
 
 #[test]

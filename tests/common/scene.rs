@@ -223,15 +223,15 @@ const MARK: &str = "CONTAINER_STEPS_TEST";
 /// The environment of a process. It reads as empty for the moment in which the process
 /// executes another program, and for good where there is none (kernel threads, zombies).
 fn environ_of(pid: i32) -> Vec<u8> {
-    for _ in 0..50 {
+    loop {
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let has_program = fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-        if !environ.is_empty() || !has_program {
+        let is_between = common::procfs::stat(pid).is_ok_and(|stat| stat.environment_end == 0);
+        if !environ.is_empty() || !has_program || !is_between {
             return environ;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    Vec::new()
 }
 
 fn remove_cgroup(directory: &Path) {

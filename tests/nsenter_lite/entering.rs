@@ -36,6 +36,8 @@ fn the_processes_inside_see_each_other() {
     }
     let scene = Scene::new();
     let target = Target::start(&scene, &format!("exec unshare-lite --pid --mount-proc -- {STAY}"));
+    let name = format!("/proc/{}/comm", target.pid);
+    eventually("the target sleeps", || std::fs::read_to_string(&name).unwrap() == "sleep\n");
     let run = scene
         .sh(&format!("nsenter-lite -t {} -- sh -c 'echo $$; cat /proc/1/comm'", target.pid))
         .assert()

@@ -155,7 +155,7 @@ fn the_entering_process_cannot_be_looked_into() {
     let line = format!("exec unshare-lite -r -p --mount-proc -- sh -c '{spy}'");
     let target = Target::spawn_here(user_command(&scene, &line));
     // Where it closes what COMMAND must not have, it is inside and has next to nothing left to do.
-    let slowly = "strace -f -o /dev/null -e trace=close_range -e inject=close_range:delay_enter=2000000";
+    let slowly = "strace -f -o /dev/null -e trace=close_range -e inject=close_range:delay_enter=5000000";
     scene.user_sh(&format!("{slowly} nsenter-lite -t {} -- true", target.pid)).assert().success();
     assert_eq!(fs::read_to_string(scene.path("result")).unwrap(), "refused\n");
 }

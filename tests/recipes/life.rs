@@ -9,7 +9,7 @@ use crate::{Store, can_run, can_run_here};
 impl Store {
     /// Waits until this line prints that.
     fn wait_for(&self, line: &str, expected: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let output = self.sh(line).output().unwrap();
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();

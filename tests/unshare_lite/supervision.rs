@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use common::sys::signalfd::Mask;
 use nix::sys::signal::{Signal, kill};
@@ -162,7 +161,7 @@ fn nothing_survives_the_tools_death_by_sigkill() {
 
 /// Runs a tool that is to become `true`, with a system call of its child delayed, and kills it when the child is there.
 fn kill_early(scene: &Scene, (call, when): (&str, &str), tool: &str, is_there: impl Fn(i32) -> bool) {
-    let delay = format!("-e trace={call},execve -e inject={call}:{when}=2000000");
+    let delay = format!("-e trace={call},execve,write -e inject={call}:{when}=4000000");
     let line = format!("exec strace -f -o trace {delay} {tool} -- true");
     let mut tracer = scene.std_sh(&line).spawn().unwrap();
     let below = |pid: i32| children(pid).split_whitespace().next().and_then(|pid| pid.parse().ok());
@@ -185,9 +184,11 @@ fn a_tool_that_dies_before_its_child_asks_for_the_signal_takes_it_along_too() {
     }
     let scene = Scene::new();
     for tool in ["unshare-lite --uts --fork", "unshare-lite --pid", "cgset --rm $CONTAINER_STEPS_TEST"] {
-        // The child has not asked yet; the parent, much faster than that, has already told it to begin.
-        let since = Instant::now();
-        kill_early(&scene, ("prctl", "delay_enter"), tool, |_| since.elapsed() > Duration::from_secs(1));
+        let _ = fs::remove_file(scene.path("trace"));
+        // The child has not asked yet, and the parent has already told it to begin.
+        let is_told =
+            |_| fs::read_to_string(scene.path("trace")).is_ok_and(|trace| trace.contains("\"!\", 1"));
+        kill_early(&scene, ("prctl", "delay_enter"), tool, is_told);
     }
 }
 

@@ -171,7 +171,7 @@ fn what_a_killed_run_left_the_next_one_removes() {
     let scene = Scene::new();
     scene
         .sh("mkfifo archive; whiteout unpack layer <archive & exec 3>archive; head -c 512 /dev/zero >/dev/null
-             for i in $(seq 100); do [ -d .layer.unpack ] && break; sleep 0.05; done
+             until [ -d .layer.unpack ]; do sleep 0.05; done
              whiteout unpack layer </dev/null 2>locked; kill -9 $!; wait $! 2>/dev/null; ls -d .layer.unpack")
         .assert()
         .success()
@@ -188,7 +188,7 @@ fn a_signal_ends_it_with_nothing_left() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         // A shell ignores SIGINT in what it starts with '&'.
         let line = "mkfifo archive; env --default-signal=INT whiteout unpack layer <archive & exec 3>archive
-             for i in $(seq 100); do [ -d .layer.unpack ] && break; sleep 0.05; done
+             until [ -d .layer.unpack ]; do sleep 0.05; done
              kill -SIGNAL $!; wait $!; echo $?; rm archive; ls -A";
         scene.sh(&line.replace("SIGNAL", signal)).assert().success().stdout(format!("{code}\n"));
     }
