@@ -85,6 +85,43 @@ fn volumes_are_mounted_in_the_order_given() {
 }
 
 #[test]
+fn a_tmpfs_in_a_volume_keeps_what_is_written_to_it_from_the_host() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.file("data/cache/kept", "");
+    scene.file("inner/i", "");
+    let options = "--tmpfs /data/cache -V data:/data -V inner:/data/cache/in";
+    let script = "echo leak > /data/cache/leak; ls /data/cache; ls /data/cache/in; echo x > /data/new";
+    assert_eq!(inside(&scene, options, script), "in\nleak\ni");
+    let on_host = |name: &str| fs::read_dir(scene.path(name)).unwrap().count();
+    assert_eq!((on_host("data"), on_host("data/cache"), on_host("inner")), (2, 1, 1));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_tmpfs_that_would_be_covered_all_the_same_is_an_error() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data");
+    symlink("/tmp", scene.path("root/link")).unwrap();
+    for options in ["--tmpfs /d -V data:/d", "--tmpfs /link/x -V data:/tmp", "--tmpfs /d/x --tmpfs /d"] {
+        let run = scene.sh(&format!("unshare --mount pivot {options} root -- /bin/true")).assert().code(125);
+        assert!(
+            stderr(&run).contains("what is mounted after it covers it\npivot: hint: "),
+            "{}",
+            stderr(&run)
+        );
+        assert!(!scene.path("root/d").exists() && !scene.path("root/tmp/x").exists(), "{options}");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn a_link_in_the_image_leads_nowhere_but_into_the_root() {
     if !needs(&[Need::Root]) {
         return;

@@ -140,6 +140,23 @@ impl Tree {
         }
     }
 
+    /// Fails where what was mounted at `inside` is covered by what was mounted after it.
+    pub fn must_show(&self, inside: &Path) -> Result<()> {
+        let (step, name) = ("mount on", self.root.name(inside));
+        let seen = match self.root.resolve(inside, OFlag::O_PATH).and_then(fstat) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => None,
+            seen => seen.during(step, &name).map(|seen| Some((seen.st_dev, seen.st_ino)))?,
+        };
+        for (mount, _) in self.steps.mounted.iter().filter(|(_, place)| place == inside) {
+            let mounted = fstat(mount).during(step, &name)?;
+            if seen != Some((mounted.st_dev, mounted.st_ino)) {
+                return Err(Error::new(step, name, "what is mounted after it covers it")
+                    .hint("another --volume or --tmpfs leads there, or above it: leave one of them out"));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the root itself read-only.
     pub fn make_read_only(&mut self) -> Result<()> {
         trace::step("make the root read-only");
