@@ -185,12 +185,12 @@ impl Steps {
     ) -> Result<()> {
         let name = root.name(inside);
         let step = || format!("mount {what}");
-        trace::step(format_args!("mount {what} on {} ({attributes})", name.display()));
         let source = fstat(&mount).during(step(), &name)?;
         let is_directory = kind_of(&mount).during(step(), &name)? == SFlag::S_IFDIR;
         let (target, made) =
             if is_directory { root.make_directory(inside)? } else { root.make_file(inside)? };
         self.made.append(made);
+        trace::step(format_args!("mount {what} on {} ({attributes})", name.display()));
         let found = fstat(&target).during(step(), &name)?;
         let itself = fstat(root.fd()).during(step(), &name)?;
         if (found.st_dev, found.st_ino) == (itself.st_dev, itself.st_ino) {
