@@ -139,6 +139,23 @@ fn paths_are_masked_and_made_read_only_as_asked() {
 }
 
 #[test]
+fn what_is_not_there_is_neither_masked_nor_made_read_only_and_only_verbose_tells() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    let options = "--mask /missing --mask /etc/passwd/x --read-only-path /absent";
+    scene.sh(&format!("unshare --mount pivot {options} root -- /bin/true")).assert().success().stderr("");
+    let run = scene.sh(&format!("unshare --mount pivot -v {options} root -- /bin/true")).assert().success();
+    for path in ["missing", "etc/passwd/x", "absent"] {
+        let told = format!("root/{path}: not there, so it is left out\n");
+        assert!(stderr(&run).contains(&told), "{}", stderr(&run));
+        assert!(!scene.path("root").join(path).exists());
+    }
+}
+
+#[test]
 fn a_read_only_root_has_writable_mounts() {
     if !needs(&[Need::Root]) {
         return;
