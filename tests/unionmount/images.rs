@@ -69,6 +69,7 @@ fn an_image_that_is_none_is_refused() {
     let run = private(&scene, "unionmount -l bottom -l broken.image merged || echo $?").success();
     assert_eq!(stdout(&run), "125\n");
     assert!(stderr(&run).contains("broken.image: mount the squashfs image"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("hint: the image is damaged"), "{}", stderr(&run));
     assert_eq!(loop_devices_of(&scene), 0);
 }
 
