@@ -186,6 +186,19 @@ fn a_tmpfs_is_as_its_options_say() {
 }
 
 #[test]
+fn a_tmpfs_holds_no_more_inodes_than_told() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    // Its root directory is one of them.
+    let script =
+        "stat -f -c %c /t; for n in 1 2 3 4 5; do touch /t/$n 2>/tmp/why || cat /tmp/why; done; ls /t";
+    let seen = inside(&scene, "--tmpfs /t:nr_inodes=5", script);
+    assert_eq!(seen, "5\ntouch: /t/5: No space left on device\n1\n2\n3\n4");
+}
+
+#[test]
 fn an_image_with_a_link_for_proc_sys_or_dev_is_refused() {
     if !needs(&[Need::Root]) {
         return;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{inside, inside_as_user};
-use crate::common::{Need, Scene, needs, stderr};
+use crate::common::{Need, Scene, needs, stderr, stdout};
 
 #[test]
 fn a_directory_and_a_file_of_the_host_appear() {
@@ -218,6 +218,35 @@ fn an_idmapped_volume_shows_other_owners_and_writes_as_the_true_ones() {
     } else {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "1000:1000\n1000:1000\n", "{said}");
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(scene.path("data/new")).unwrap()), 0);
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn dockers_names_of_the_propagation_set_it_on_all_mounts_of_the_volume() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data");
+    // The first of mountinfo's optional fields: shared:N, master:N, or the dash after none.
+    let print =
+        "while read i p d r place o field rest; do case $place in /d*) echo $place ${field%:*};; esac; done";
+    let seen = |option: &str| {
+        let script = format!(
+            "mount -t tmpfs data data && mkdir data/sub && mount -t tmpfs sub data/sub && \
+             mount --make-rshared data && unshare --mount --propagation unchanged \
+             pivot --proc -V data:/d:{option} root -- /bin/sh -c '{print} < /proc/self/mountinfo'
+             : the masters live as long as this shell"
+        );
+        fs::write(scene.path("script"), script).unwrap();
+        stdout(&scene.sh("unshare --mount sh script").assert().success()).replace('\n', " ")
+    };
+    for (kind, field) in [("private", "-"), ("slave", "master"), ("shared", "shared")] {
+        let expected = format!("/d {field} /d/sub {field} ");
+        assert_eq!(seen(kind), expected, "{kind}");
+        assert_eq!(seen(&format!("r{kind}")), expected, "r{kind}");
     }
     scene.assert_nothing_left();
 }
