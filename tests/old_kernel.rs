@@ -87,6 +87,35 @@ fn before_5_12_there_is_no_mount_setattr() {
     without_it_is_said(&["mount_setattr"], said, &[CHAIN, PIPELINE, VOLUME]);
 }
 
+/// What of pivot takes mount_setattr(2), and what does not. README and pivot(1) say the same.
+#[test]
+fn before_5_12_pivots_page_says_which_of_its_options_are_an_error() {
+    if !needs(&[Need::Root, Need::Cgroup]) {
+        return;
+    }
+    let pivot = |options: &str| {
+        let script = format!("unshare-lite --mount --pid -- pivot {options} root -- /bin/pwd");
+        without(&["mount_setattr"], &script).1
+    };
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/pivot.1")).unwrap();
+    let notes = page.split("It takes Linux 5.10;").nth(1).unwrap();
+    let paragraph = notes.split(".Pp").next().unwrap();
+    for (name, value) in [
+        ("volume", " layer:/tmp"),
+        ("mount-api", ""),
+        ("preset", " docker"),
+        ("read-only-path", " /etc"),
+        ("read-only", ""),
+    ] {
+        let run = pivot(&format!("--{name}{value}")).code(125).stdout("");
+        assert!(stderr(&run).contains("mount_setattr(2), which Linux 5.12 brought"), "{}", stderr(&run));
+        let named = paragraph.lines().any(|line| line.trim_end_matches(" ,") == format!(".Fl -{name}"));
+        assert!(named, "{name} is not in: {paragraph}");
+    }
+    let others = "--proc --sys --dev --tmpfs /t --mask /etc/passwd -V layer:/tmp:shared --keep-old /old";
+    pivot(others).success().stdout("/\n");
+}
+
 #[test]
 fn before_5_9_there_is_no_close_range() {
     without_it_is_said(&["close_range"], FLOOR, &[PIPELINE, VOLUME]);

@@ -63,7 +63,7 @@ pub(crate) fn report(error: &Error) -> u8 {
 
 /// Parses the words of the command line. `None`: help or version was asked for and printed.
 fn parse<Cli: Parser>(command: Command, words: Vec<OsString>) -> Result<Option<Cli>> {
-    if ends_with_its_first_separator(&words) {
+    if takes_a_command(&command) && ends_with_its_first_separator(&words) {
         return Err(Error::usage("no COMMAND after '--'").hint("give the command to run, or leave '--' out"));
     }
     let name = command.get_name().to_owned();
@@ -75,6 +75,11 @@ fn parse<Cli: Parser>(command: Command, words: Vec<OsString>) -> Result<Option<C
         Err(error) if error.use_stderr() => Err(usage_error(&name, &error)),
         Err(help_or_version) => output::write(help_or_version.to_string()).map(|()| None),
     }
+}
+
+/// Whether what follows `--` is COMMAND, and not just more operands.
+fn takes_a_command(tool: &Command) -> bool {
+    tool.get_positionals().any(Arg::is_last_set)
 }
 
 /// A script's empty `"$@"` after `--`: clap takes it for "no command", which would
@@ -137,6 +142,22 @@ mod tests {
     fn a_separator_with_nothing_after_it_is_a_usage_error() {
         assert_eq!(parsed(&["tool", "here", "--"]).unwrap_err().status(), 125);
         assert!(parsed(&["tool", "here", "--", "x", "--"]).is_ok());
+    }
+
+    #[test]
+    fn without_a_command_it_ends_the_options_and_nothing_else() {
+        #[derive(Parser, Debug)]
+        struct Plain {
+            #[arg(required = true)]
+            places: Vec<OsString>,
+        }
+        let parsed = |words: &[&str]| -> Result<Option<Plain>> {
+            parse(command::<Plain>(), words.iter().map(OsString::from).collect())
+        };
+        assert_eq!(parsed(&["tool", "here", "--"]).unwrap().unwrap().places, ["here"]);
+        assert_eq!(parsed(&["tool", "--", "-x"]).unwrap().unwrap().places, ["-x"]);
+        let error = parsed(&["tool", "--"]).unwrap_err();
+        assert_eq!(error.to_string(), "the following required arguments were not provided: <PLACES>...");
     }
 
     #[test]

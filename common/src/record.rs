@@ -38,6 +38,8 @@ pub struct Rootfs {
     pub merged: PathBuf,
     /// The read-only layers, bottom first.
     pub lower: Vec<PathBuf>,
+    /// Below them, bottom first, the layers whose names do not show, only their data.
+    pub data: Vec<PathBuf>,
     /// The writable layer.
     pub upper: Option<PathBuf>,
     /// overlayfs's work directory.
@@ -178,7 +180,7 @@ impl Record {
             (
                 "rootfs",
                 |v| Rootfs::from_json(v).is_some(),
-                "an object with merged, lower, upper, work, init, ephemeral",
+                "an object with merged, lower, data, upper, work, init, ephemeral",
             ),
             ("root", |v| Root::from_json(v).is_some(), "an object with path and method"),
         ];
@@ -211,9 +213,11 @@ impl Rootfs {
             None => Some(None),
             Some(value) => path(value).map(Some),
         };
+        let paths = |value: &Value| value.as_array()?.iter().map(path).collect::<Option<Vec<_>>>();
         Some(Self {
             merged: path(object.get("merged")?)?,
-            lower: object.get("lower")?.as_array()?.iter().map(path).collect::<Option<_>>()?,
+            lower: paths(object.get("lower")?)?,
+            data: object.get("data").map_or(Some(Vec::new()), paths)?,
             upper: optional("upper")?,
             work: optional("work")?,
             init: optional("init")?,
@@ -228,6 +232,9 @@ impl Rootfs {
         let mut object = Map::new();
         object.insert("merged".into(), json::from_name(&self.merged));
         object.insert("lower".into(), self.lower.iter().map(json::from_name).collect());
+        if !self.data.is_empty() {
+            object.insert("data".into(), self.data.iter().map(json::from_name).collect());
+        }
         for (key, path) in [("upper", &self.upper), ("work", &self.work), ("init", &self.init)] {
             if let Some(path) = path {
                 object.insert(key.into(), json::from_name(path));
@@ -285,6 +292,7 @@ mod tests {
         let rootfs = Rootfs {
             merged: "/mnt".into(),
             lower: vec!["/a".into(), "/b".into()],
+            data: vec!["/d".into()],
             init: Some("/i".into()),
             ephemeral: true,
             ..Rootfs::default()
@@ -316,6 +324,7 @@ mod tests {
             ("cgroup", r#"{"path":"x","version":"v3"}"#),
             ("rootfs", r#"{"merged":"/m"}"#),
             ("rootfs", r#"{"merged":"/m","lower":["a\u0000b"]}"#),
+            ("rootfs", r#"{"merged":"/m","lower":[],"data":"/d"}"#),
             ("root", r#"{"path":"/m","method":"hope"}"#),
         ] {
             let text = format!(r#"{{"{key}":{value}}}"#);

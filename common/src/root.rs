@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{During as _, Error, Result};
+use crate::trace;
 
 /// A root directory, held open.
 #[derive(Debug)]
@@ -98,12 +99,16 @@ impl Root {
             directory = match self.resolve(&walked, DIRECTORY) {
                 Err(Errno::ENOENT) => {
                     let step = "make a directory inside the root";
-                    let name = c_name(name, step, &self.name(&walked))?;
+                    let path = self.name(&walked);
+                    let name = c_name(name, step, &path)?;
                     match mkdirat(&directory, name.as_c_str(), Mode::from_bits_truncate(0o755)) {
-                        Ok(()) => made.push(directory, name, UnlinkatFlags::RemoveDir),
+                        Ok(()) => {
+                            trace::step(format_args!("make {}", path.display()));
+                            made.push(directory, name, UnlinkatFlags::RemoveDir);
+                        }
                         // Somebody else made it meanwhile, or a link that dangles is in its place.
                         Err(Errno::EEXIST) => {}
-                        Err(errno) => return Err(Error::new(step, self.name(&walked), errno)),
+                        Err(errno) => return Err(Error::new(step, path, errno)),
                     }
                     self.open_inside(&walked, DIRECTORY)?
                 }
@@ -128,6 +133,7 @@ impl Root {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
         nix::fcntl::openat(&directory, name.as_c_str(), flags, Mode::from_bits_truncate(0o644))
             .during(step, self.name(inside))?;
+        trace::step(format_args!("make {}", self.name(inside).display()));
         made.push(directory, name, UnlinkatFlags::NoRemoveDir);
         Ok((self.open_inside(inside, OFlag::O_PATH)?, made))
     }

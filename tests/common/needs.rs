@@ -21,6 +21,8 @@ pub enum Need {
     TimeNamespace,
     /// Overlay's `lowerdir+` option (Linux 6.5).
     OverlayAppend,
+    /// erofs of a file, without a loop device (Linux 6.12, if configured).
+    ErofsOfFile,
     /// FUSE filesystems.
     Fuse,
     /// The user-mode-linux machine that `tests/run` boots.
@@ -59,6 +61,7 @@ impl Need {
             Self::Cgroup => has_filesystem("cgroup") || has_filesystem("cgroup2"),
             Self::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Self::OverlayAppend => kernel() >= (6, 5),
+            Self::ErofsOfFile => kernel() >= (6, 12) && has_kernel_option("EROFS_FS_BACKED_BY_FILE"),
             Self::Fuse => Path::new("/dev/fuse").exists(),
             Self::Uml => in_uml(),
             Self::Program(name) => has_program(name),
@@ -69,7 +72,10 @@ impl Need {
     /// and cgroup v2 alone. What the one cannot have the other is sure to show.
     fn is_of_the_other_machine(self) -> bool {
         if in_uml() {
-            matches!(self, Self::CgroupV1 | Self::TimeNamespace | Self::OverlayAppend | Self::Fuse)
+            matches!(
+                self,
+                Self::CgroupV1 | Self::TimeNamespace | Self::OverlayAppend | Self::ErofsOfFile | Self::Fuse
+            )
         } else {
             matches!(self, Self::CgroupV2 | Self::CgroupV1 | Self::Uml)
         }
@@ -80,6 +86,13 @@ fn has_filesystem(fs_type: &str) -> bool {
     let wanted = format!(" - {fs_type} ");
     std::fs::read_to_string("/proc/self/mountinfo")
         .is_ok_and(|table| table.lines().any(|line| line.contains(&wanted)))
+}
+
+/// Whether the running kernel was built with it; yes where it keeps its configuration to itself.
+fn has_kernel_option(name: &str) -> bool {
+    let line = format!("CONFIG_{name}=[ym]");
+    let script = "test ! -e /proc/config.gz || zcat /proc/config.gz | grep -qx \"$0\"";
+    Command::new("sh").args(["-c", script, &line]).status().is_ok_and(|status| status.success())
 }
 
 fn has_program(name: &str) -> bool {

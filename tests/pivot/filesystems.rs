@@ -139,6 +139,23 @@ fn paths_are_masked_and_made_read_only_as_asked() {
 }
 
 #[test]
+fn what_is_not_there_is_neither_masked_nor_made_read_only_and_only_verbose_tells() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    let options = "--mask /missing --mask /etc/passwd/x --read-only-path /absent";
+    scene.sh(&format!("unshare --mount pivot {options} root -- /bin/true")).assert().success().stderr("");
+    let run = scene.sh(&format!("unshare --mount pivot -v {options} root -- /bin/true")).assert().success();
+    for path in ["missing", "etc/passwd/x", "absent"] {
+        let told = format!("root/{path}: not there, so it is left out\n");
+        assert!(stderr(&run).contains(&told), "{}", stderr(&run));
+        assert!(!scene.path("root").join(path).exists());
+    }
+}
+
+#[test]
 fn a_read_only_root_has_writable_mounts() {
     if !needs(&[Need::Root]) {
         return;
@@ -166,6 +183,19 @@ fn a_tmpfs_is_as_its_options_say() {
         options_of(&seen, "/b", "tmpfs").starts_with("ro,nosuid,nodev,relatime,mode=700,uid=7"),
         "{seen}"
     );
+}
+
+#[test]
+fn a_tmpfs_holds_no_more_inodes_than_told() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    // Its root directory is one of them.
+    let script =
+        "stat -f -c %c /t; for n in 1 2 3 4 5; do touch /t/$n 2>/tmp/why || cat /tmp/why; done; ls /t";
+    let seen = inside(&scene, "--tmpfs /t:nr_inodes=5", script);
+    assert_eq!(seen, "5\ntouch: /t/5: No space left on device\n1\n2\n3\n4");
 }
 
 #[test]

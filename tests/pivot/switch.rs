@@ -34,6 +34,29 @@ fn every_method_switches_and_says_so() {
 }
 
 #[test]
+fn verbose_names_all_that_is_made_in_the_root() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.file("data/file", "");
+    let options = "-V data:/v/data -V data/file:/f/file --tmpfs /tmp --dev --keep-old /old --workdir /w/d";
+    let assert =
+        scene.sh(&format!("unshare --mount pivot -v {options} root -- /bin/true")).assert().success();
+    let told = stderr(&assert);
+    let in_root = |line: &str| line.strip_prefix("pivot: make ")?.split("root/").nth(1).map(str::to_owned);
+    let made: Vec<_> = told.lines().filter_map(in_root).filter(|path| !path.starts_with("dev/")).collect();
+    assert_eq!(made, ["dev", "v", "v/data", "f", "f/file", "old", "w", "w/d"], "{told}");
+    assert!(told.contains("root/dev/ptmx (a link to pts/ptmx)\n"), "{told}");
+    // What is there already is not made.
+    let assert =
+        scene.sh(&format!("unshare --mount pivot -v {options} root -- /bin/true")).assert().success();
+    assert!(!stderr(&assert).lines().filter_map(in_root).any(|path| !path.starts_with("dev/")));
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn a_move_leaves_no_mount_of_the_old_root() {
     if !needs(&[Need::Root]) {
         return;

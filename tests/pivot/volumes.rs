@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{inside, inside_as_user};
-use crate::common::{Need, Scene, needs, stderr};
+use crate::common::{Need, Scene, needs, stderr, stdout};
 
 #[test]
 fn a_directory_and_a_file_of_the_host_appear() {
@@ -82,6 +82,43 @@ fn volumes_are_mounted_in_the_order_given() {
     assert_eq!(inside(&scene, "-V outer:/v -V inner:/v/in", "ls /v /v/in"), "/v:\nin\no\n\n/v/in:\ni");
     fs::remove_dir(scene.path("outer/in")).unwrap();
     assert_eq!(inside(&scene, "-V inner:/v/in -V outer:/v", "ls /v"), "o");
+}
+
+#[test]
+fn a_tmpfs_in_a_volume_keeps_what_is_written_to_it_from_the_host() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.file("data/cache/kept", "");
+    scene.file("inner/i", "");
+    let options = "--tmpfs /data/cache -V data:/data -V inner:/data/cache/in";
+    let script = "echo leak > /data/cache/leak; ls /data/cache; ls /data/cache/in; echo x > /data/new";
+    assert_eq!(inside(&scene, options, script), "in\nleak\ni");
+    let on_host = |name: &str| fs::read_dir(scene.path(name)).unwrap().count();
+    assert_eq!((on_host("data"), on_host("data/cache"), on_host("inner")), (2, 1, 1));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_tmpfs_that_would_be_covered_all_the_same_is_an_error() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data");
+    symlink("/tmp", scene.path("root/link")).unwrap();
+    for options in ["--tmpfs /d -V data:/d", "--tmpfs /link/x -V data:/tmp", "--tmpfs /d/x --tmpfs /d"] {
+        let run = scene.sh(&format!("unshare --mount pivot {options} root -- /bin/true")).assert().code(125);
+        assert!(
+            stderr(&run).contains("what is mounted after it covers it\npivot: hint: "),
+            "{}",
+            stderr(&run)
+        );
+        assert!(!scene.path("root/d").exists() && !scene.path("root/tmp/x").exists(), "{options}");
+    }
+    scene.assert_nothing_left();
 }
 
 #[test]
@@ -187,6 +224,35 @@ fn an_idmapped_volume_shows_other_owners_and_writes_as_the_true_ones() {
         }
         scene.assert_nothing_left();
     }
+}
+
+#[test]
+fn dockers_names_of_the_propagation_set_it_on_all_mounts_of_the_volume() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.rootfs("root");
+    scene.dir("data");
+    // The first of mountinfo's optional fields: shared:N, master:N, or the dash after none.
+    let print =
+        "while read i p d r place o field rest; do case $place in /d*) echo $place ${field%:*};; esac; done";
+    let seen = |option: &str| {
+        let script = format!(
+            "mount -t tmpfs data data && mkdir data/sub && mount -t tmpfs sub data/sub && \
+             mount --make-rshared data && unshare --mount --propagation unchanged \
+             pivot --proc -V data:/d:{option} root -- /bin/sh -c '{print} < /proc/self/mountinfo'
+             : the masters live as long as this shell"
+        );
+        fs::write(scene.path("script"), script).unwrap();
+        stdout(&scene.sh("unshare --mount sh script").assert().success()).replace('\n', " ")
+    };
+    for (kind, field) in [("private", "-"), ("slave", "master"), ("shared", "shared")] {
+        let expected = format!("/d {field} /d/sub {field} ");
+        assert_eq!(seen(kind), expected, "{kind}");
+        assert_eq!(seen(&format!("r{kind}")), expected, "r{kind}");
+    }
+    scene.assert_nothing_left();
 }
 
 #[test]

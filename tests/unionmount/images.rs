@@ -60,6 +60,42 @@ fn an_erofs_image_is_a_layer() {
 }
 
 #[test]
+fn an_erofs_image_takes_no_loop_device_where_the_kernel_mounts_a_file() {
+    if !needs(&[Need::Root, Need::ErofsOfFile, Need::Program("mkfs.erofs")]) {
+        return;
+    }
+    let scene = two_layers();
+    image(&scene, "mkfs.erofs bottom.image bottom");
+    let run = private(
+        &scene,
+        "if [ -e /dev/loop-control ]; then mount --bind /dev/null /dev/loop-control; fi
+         unionmount -v -l bottom.image -l top --ephemeral merged; cat merged/only",
+    );
+    let run = run.success();
+    assert_eq!(stdout(&run), "bottom only");
+    assert!(!stderr(&run).contains("/dev/loop"), "{}", stderr(&run));
+}
+
+#[test]
+fn a_loop_device_is_held_by_the_union_and_released_by_its_unmount() {
+    if !needs(&[Need::Root, Need::Program("mksquashfs")]) || !has_loop_devices() {
+        return;
+    }
+    let scene = two_layers();
+    image(&scene, "mksquashfs top top.image -quiet -no-progress");
+    // The kernel releases it by and by.
+    let run = private(
+        &scene,
+        "held() { cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep -c \"^$PWD/top.image\" || true; }
+         unionmount -l bottom -l top.image --ephemeral merged; held; cat merged/both; echo
+         unionmount --unmount merged
+         for try in $(seq 300); do test $(held) = 0 && break; sleep 0.02; done; held; ls -A merged",
+    );
+    assert_eq!(stdout(&run.success()), "1\ntop\n0\n");
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn an_image_that_is_none_is_refused() {
     if !needs(&[Need::Root]) || !has_loop_devices() {
         return;
@@ -69,6 +105,7 @@ fn an_image_that_is_none_is_refused() {
     let run = private(&scene, "unionmount -l bottom -l broken.image merged || echo $?").success();
     assert_eq!(stdout(&run), "125\n");
     assert!(stderr(&run).contains("broken.image: mount the squashfs image"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("hint: the image is damaged"), "{}", stderr(&run));
     assert_eq!(loop_devices_of(&scene), 0);
 }
 

@@ -6,6 +6,7 @@ mod common;
 
 mod errors;
 mod fuse;
+mod hints;
 mod images;
 mod init_layer;
 mod layers;

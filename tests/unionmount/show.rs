@@ -50,6 +50,47 @@ fn it_is_shown_to_a_person_from_the_bottom_up() {
 }
 
 #[test]
+fn data_only_layers_are_shown_and_in_the_record() {
+    if !needs(&[Need::Root, Need::OverlayAppend]) {
+        return;
+    }
+    let scene = two_layers();
+    scene.dir("data1");
+    scene.dir("data:2");
+    let options = "-l bottom -l top --data-only data1 --data-only data:2 --metacopy";
+    let run = private(
+        &scene,
+        &format!(
+            "echo {{}} | unionmount --from - {options} merged; unionmount --show --json merged; unionmount --show merged"
+        ),
+    );
+    let printed = stdout(&run.success());
+    let mut lines = printed.lines();
+    let record: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+    let shown: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+    assert_eq!(record["rootfs"], shown);
+    assert_eq!(shown["data"], json!([scene.path("data1"), scene.path("data:2")]));
+    assert_eq!(shown["lower"], json!([scene.path("bottom"), scene.path("top")]));
+    let names: Vec<_> = lines.map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(names, ["merged", "data", "data", "lower", "lower"]);
+}
+
+#[test]
+fn those_of_a_foreign_mount_are_shown_too() {
+    if !needs(&[Need::Root, Need::OverlayAppend]) {
+        return;
+    }
+    let scene = two_layers();
+    scene.dir("data");
+    let run = private(
+        &scene,
+        "mount -t overlay overlay -o metacopy=on,lowerdir=top:bottom::data merged; unionmount --show merged",
+    );
+    let shown = stdout(&run.success());
+    assert!(shown.ends_with("data      data\nlower     bottom\nlower     top\n"), "{shown}");
+}
+
+#[test]
 fn a_layer_in_pieces_is_shown_as_the_layer() {
     let scene = two_layers();
     let run = rootless(&scene, "unionmount -l / -u up -w up.work merged; unionmount --show --json merged");

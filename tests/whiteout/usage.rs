@@ -29,6 +29,21 @@ fn what_it_does_not_know_is_named() {
 }
 
 #[test]
+fn two_dashes_end_the_options_and_no_command_is_missed() {
+    let scene = Scene::new();
+    scene.dir("layer");
+    scene.sh("whiteout create -f oci layer/x && whiteout list layer --").assert().success().stdout("x\n");
+    scene
+        .sh("cd layer; whiteout create -f oci -- -y && whiteout list -- .")
+        .assert()
+        .success()
+        .stdout("-y\nx\n");
+    let message = refused(&scene, "whiteout list --");
+    assert!(message.contains("required arguments were not provided: <DIR>"), "{message}");
+    assert!(refused(&scene, "whiteout --").contains("--help"));
+}
+
+#[test]
 fn a_missing_directory_is_named_with_a_hint() {
     let scene = Scene::new();
     let message = refused(&scene, "whiteout create no/such");

@@ -41,7 +41,9 @@ pub fn mount(tree: &mut Tree) -> Result<Root> {
         add_node(tree, &dev, name, (major, minor))?;
     }
     for (name, target) in LINKS {
-        symlinkat(target, dev.fd(), name).during("make the link", dev.name(Path::new(name)))?;
+        let path = dev.name(Path::new(name));
+        symlinkat(target, dev.fd(), name).during("make the link", &path)?;
+        trace::step(format_args!("make {} (a link to {target})", path.display()));
     }
     mount_pts(tree, &dev)?;
     api::mount_shm(tree, &dev)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use common::Result;
 
+use crate::asked::Asked;
 use crate::cgroup::Membership;
 use crate::plan::{Mounts, Plan};
 use crate::tree::{Tree, without_umask};
@@ -14,17 +15,13 @@ pub fn furnish(plan: &Plan, mut membership: Option<Membership>) -> Result<Tree> 
     if plan.leaves_mounts_alone() {
         return Tree::plain(&plan.new_root);
     }
-    let sources = plan.mounts.volumes.iter().map(|volume| volume.clone_source());
-    let sources = sources.collect::<Result<Vec<_>>>()?;
+    let asked = &plan.mounts.asked;
+    let ready = asked.iter().map(Asked::ready).collect::<Result<Vec<_>>>()?;
     let mut tree = Tree::bind(&plan.new_root)?;
     without_umask(|| {
         mount_api(&mut tree, &plan.mounts, membership.as_mut())?;
-        for tmpfs in &plan.mounts.tmpfs {
-            tmpfs.mount(&mut tree)?;
-        }
-        for (volume, source) in plan.mounts.volumes.iter().zip(sources) {
-            volume.mount(source, &mut tree)?;
-        }
+        ready.into_iter().try_for_each(|one| one.mount(&mut tree))?;
+        asked.iter().try_for_each(|one| one.must_be_seen(&tree))?;
         plan.switch.keep_old.as_deref().map_or(Ok(()), |inside| tree.directory(inside).map(drop))
     })?;
     Ok(tree)

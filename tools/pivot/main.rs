@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod asked;
 mod attributes;
 mod cgroup;
 mod cli;

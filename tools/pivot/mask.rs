@@ -83,7 +83,7 @@ fn find(tree: &Tree, path: &Path) -> Result<Option<std::os::fd::OwnedFd>> {
     match tree.root().resolve(path, OFlag::O_PATH) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => {
-            trace::step(format_args!("{}: not there, so nothing to hide", tree.root().name(path).display()));
+            trace::step(format_args!("{}: not there, so it is left out", tree.root().name(path).display()));
             Ok(None)
         }
         Err(errno) => Err(Error::new("look at", tree.root().name(path), errno)),

@@ -8,6 +8,7 @@ use common::chain::Chain;
 use common::limits::Limits;
 use common::{During as _, Error, Result};
 
+use crate::asked::{Asked, in_order};
 use crate::cli::{Cli, MethodArg, MountArgs, Preset, ProcessArgs};
 use crate::environment::Environment;
 use crate::seccomp::Profile;
@@ -41,8 +42,8 @@ pub struct Mounts {
     pub dev: bool,
     /// mqueue, cgroup, and Docker's masked and read-only paths.
     pub rest_of_api: bool,
-    pub tmpfs: Vec<Tmpfs>,
-    pub volumes: Vec<Volume>,
+    /// The tmpfs and the volumes.
+    pub asked: Vec<Asked>,
     pub mask: Vec<PathBuf>,
     pub read_only_paths: Vec<PathBuf>,
     pub read_only: bool,
@@ -124,13 +125,14 @@ impl Mounts {
     fn from_args(args: MountArgs, preset: Option<Preset>) -> Result<Self> {
         let MountArgs { volumes, tmpfs, mount_api, proc, sys, dev, mask, read_only_path, read_only } = args;
         let mount_api = mount_api || preset.is_some();
+        let tmpfs = tmpfs.iter().map(|text| Tmpfs::parse(text)).collect::<Result<_>>()?;
+        let volumes = volumes.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?;
         Ok(Self {
             proc: proc || mount_api,
             sys: sys || mount_api,
             dev: dev || mount_api,
             rest_of_api: mount_api,
-            tmpfs: tmpfs.iter().map(|text| Tmpfs::parse(text)).collect::<Result<_>>()?,
-            volumes: volumes.iter().map(|text| Volume::parse(text)).collect::<Result<_>>()?,
+            asked: in_order(tmpfs, volumes),
             mask,
             read_only_paths: read_only_path,
             read_only: read_only || preset == Some(Preset::Strict),

@@ -68,6 +68,11 @@ impl Tmpfs {
         Ok(())
     }
 
+    /// Where in the root.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Mounts it.
     pub fn mount(&self, tree: &mut Tree) -> Result<()> {
         let filesystem =

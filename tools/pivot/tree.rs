@@ -140,6 +140,23 @@ impl Tree {
         }
     }
 
+    /// Fails where what was mounted at `inside` is covered by what was mounted after it.
+    pub fn must_show(&self, inside: &Path) -> Result<()> {
+        let (step, name) = ("mount on", self.root.name(inside));
+        let seen = match self.root.resolve(inside, OFlag::O_PATH).and_then(fstat) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => None,
+            seen => seen.during(step, &name).map(|seen| Some((seen.st_dev, seen.st_ino)))?,
+        };
+        for (mount, _) in self.steps.mounted.iter().filter(|(_, place)| place == inside) {
+            let mounted = fstat(mount).during(step, &name)?;
+            if seen != Some((mounted.st_dev, mounted.st_ino)) {
+                return Err(Error::new(step, name, "what is mounted after it covers it")
+                    .hint("another --volume or --tmpfs leads there, or above it: leave one of them out"));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the root itself read-only.
     pub fn make_read_only(&mut self) -> Result<()> {
         trace::step("make the root read-only");
@@ -168,12 +185,12 @@ impl Steps {
     ) -> Result<()> {
         let name = root.name(inside);
         let step = || format!("mount {what}");
-        trace::step(format_args!("mount {what} on {} ({attributes})", name.display()));
         let source = fstat(&mount).during(step(), &name)?;
         let is_directory = kind_of(&mount).during(step(), &name)? == SFlag::S_IFDIR;
         let (target, made) =
             if is_directory { root.make_directory(inside)? } else { root.make_file(inside)? };
         self.made.append(made);
+        trace::step(format_args!("mount {what} on {} ({attributes})", name.display()));
         let found = fstat(&target).during(step(), &name)?;
         let itself = fstat(root.fd()).during(step(), &name)?;
         if (found.st_dev, found.st_ino) == (itself.st_dev, itself.st_ino) {

@@ -93,6 +93,11 @@ impl Volume {
         Ok(())
     }
 
+    /// Where in the root.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Makes the mount, attached nowhere yet. To be called before the mounts are made slaves:
     /// what is to stay shared must be a peer of the host's still.
     pub fn clone_source(&self) -> Result<OwnedFd> {

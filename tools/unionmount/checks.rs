@@ -38,7 +38,8 @@ pub fn writable(upper: &Path, work: &Path, lowers: &[&Layer], on_any: bool) -> R
     }
     for layer in lowers {
         if layer.path() == upper {
-            return Err(refused(&upper, "it is also a read-only layer"));
+            return Err(refused(&upper, "it is also a read-only layer")
+                .hint("name another directory, which is made if missing: a write must not change a layer"));
         }
         for (ours, what) in [(&upper, "upper"), (&work, "work directory")] {
             if layer.path().starts_with(ours) {
@@ -68,7 +69,8 @@ fn filesystems(upper: &Path, work: &Path, on_any: bool) -> Result<()> {
     }
     let filesystem = statfs(upper_place).during("look at the filesystem", upper_place)?;
     if filesystem.flags().contains(FsFlags::ST_RDONLY) {
-        return Err(Error::new("take it as the upper", upper, "it is on a read-only filesystem"));
+        return Err(Error::new("take it as the upper", upper, "it is on a read-only filesystem")
+            .hint("name one on a filesystem that can be written to; --ephemeral needs none"));
     }
     match UNFIT.iter().find(|(unfit, _)| !on_any && *unfit == filesystem.filesystem_type().0) {
         None => Ok(()),

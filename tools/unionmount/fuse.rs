@@ -46,10 +46,12 @@ pub fn mount(parts: &Parts<'_>) -> Result<Tree> {
             "mount by fuse-overlayfs",
             place,
             "it has only --volatile of overlayfs's options",
-        ));
+        )
+        .hint("leave the others out"));
     }
     if parts.lowers.iter().any(Layer::is_private) {
-        return Err(Error::new("mount by fuse-overlayfs", place, "it takes neither images nor shifted ids"));
+        return Err(Error::new("mount by fuse-overlayfs", place, "it takes neither images nor shifted ids")
+            .hint("unpack an image into a directory, and shift the ids on disk"));
     }
     let program = program()?;
     let device = open("/dev/fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {

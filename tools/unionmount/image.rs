@@ -79,7 +79,8 @@ fn failed(path: &Path, format: Format, errno: Errno, why: String) -> Error {
             Some(format!("this kernel has no {name}: 'modprobe {name}' loads it where it is a module"))
         }
         Errno::EPERM => Some("the kernel lets only root mount images: unpack it into a directory".to_owned()),
-        _ => None,
+        // EIO, EINVAL, EUCLEAN, EOPNOTSUPP: each filesystem says it in its own way.
+        _ => Some(format!("the image is damaged, or made with what this kernel's {name} lacks: dmesg(1)")),
     })
 }
 

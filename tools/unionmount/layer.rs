@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use common::error::Why;
 use common::sys::mount::{Reach, clone_tree};
 use common::{During as _, Error, Result};
 use nix::dir::Dir;
@@ -30,7 +31,7 @@ impl Layer {
     /// Opens the directory `path`, which we trust: a link is followed.
     pub fn open(path: &Path, what: &'static str) -> Result<Self> {
         let fd = open_path(path, what, OFlag::O_DIRECTORY)?;
-        let path = path.canonicalize().during(format!("open the {what}"), path)?;
+        let path = path.canonicalize().map_err(|error| not_opened(what, path, error))?;
         Ok(Self { path, fd, is_private: false, is_file: false })
     }
 
@@ -41,14 +42,14 @@ impl Layer {
         let fd = open_path(&path, "layer", OFlag::O_NOFOLLOW)?;
         let is_file = match attributes::kind(&fstat(&fd).during("look at", &path)?) {
             SFlag::S_IFLNK => {
-                let target = path.canonicalize().during("open the layer", &path)?;
+                let target = path.canonicalize().map_err(|error| not_opened("layer", &path, error))?;
                 return Self::open_lower(&target, real);
             }
             SFlag::S_IFDIR => false,
             SFlag::S_IFREG => true,
-            _ => return Err(Error::new("open the layer", path, Errno::ENOTDIR)),
+            _ => return Err(not_opened("layer", &path, Errno::ENOTDIR)),
         };
-        let path = real.of(&path).during("open the layer", &path)?;
+        let path = real.of(&path).map_err(|error| not_opened("layer", &path, error))?;
         Ok(Self { path, fd, is_private: false, is_file })
     }
 
@@ -168,10 +169,25 @@ impl Layer {
 }
 
 fn open_path(path: &Path, what: &'static str, flags: OFlag) -> Result<OwnedFd> {
-    openat(AT_FDCWD, path, flags | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| {
-        let limit = "each layer takes a descriptor: raise the limit with 'ulimit -n'";
-        Error::new(format!("open the {what}"), path, errno).or_hint((errno == Errno::EMFILE).then_some(limit))
-    })
+    openat(AT_FDCWD, path, flags | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| not_opened(what, path, errno))
+}
+
+/// The error for what is no directory that we can open, with what `what` must be.
+fn not_opened(what: &str, path: &Path, why: impl Into<Why>) -> Error {
+    let error = Error::new(format!("open the {what}"), path, why);
+    let hint = match (error.errno(), what) {
+        (Some(Errno::EMFILE), _) => "each layer takes a descriptor: raise the limit with 'ulimit -n'",
+        (Some(Errno::EACCES), _) => "every directory on the way to it must be open to this user ('namei -l')",
+        (Some(Errno::ENOENT), "mount point") => "make the directory first: the union is mounted on it",
+        (Some(Errno::ENOENT), _) => "check the name; 'whiteout unpack DIR' makes a layer of an archive",
+        (Some(Errno::ENOTDIR), "layer") => {
+            "a layer is a directory, or a file that is an erofs or squashfs image"
+        }
+        (Some(Errno::ENOTDIR), _) => "it must be a directory",
+        _ => return error,
+    };
+    error.hint(hint)
 }
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);

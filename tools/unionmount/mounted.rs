@@ -45,20 +45,15 @@ impl Mounted {
 
     /// Its stack, as far as the kernel tells.
     pub fn rootfs(&self) -> Rootfs {
-        let is_ours = self.source.is_some();
         let source = self.source.unwrap_or_default();
-        let layers = lowers(&self.mount); // top first
-        let mut lower: Vec<PathBuf> = layers
-            .into_iter()
-            .filter_map(|layer| if is_ours { self.given(layer) } else { Some(layer) })
-            .collect();
-        let init = (source.init && !lower.is_empty()).then(|| lower.remove(0));
-        lower.reverse();
+        let [mut lower, data] = layers(&self.mount).map(|layers| self.as_given(layers));
+        let init = if source.init { lower.pop() } else { None }; // the uppermost
         let writable = |key| one_path(&self.mount, key).filter(|_| !source.ephemeral);
         let work = writable("workdir").map(|work| if source.in_pieces { parent(&work) } else { work });
         Rootfs {
             merged: self.mount.mount_point.clone(),
             lower,
+            data,
             upper: writable("upperdir"),
             work,
             init,
@@ -68,6 +63,13 @@ impl Mounted {
 }
 
 impl Mounted {
+    /// The layers, top first, as they were given, bottom first.
+    fn as_given(&self, layers: Vec<PathBuf>) -> Vec<PathBuf> {
+        let is_ours = self.source.is_some();
+        let layers = layers.into_iter().rev();
+        layers.filter_map(|layer| if is_ours { self.given(layer) } else { Some(layer) }).collect()
+    }
+
     /// The layer as it was given; `None` for the empty one that we add below a single one.
     fn given(&self, layer: PathBuf) -> Option<PathBuf> {
         // Before Linux 6.7, our tmpfs covered MERGED while it was built.
@@ -92,18 +94,20 @@ pub fn one_path(mount: &Mount, key: &str) -> Option<PathBuf> {
     Some(if by_string { unescaped(&value) } else { value.into() })
 }
 
-/// Top first, without data-only layers.
-fn lowers(mount: &Mount) -> Vec<PathBuf> {
-    let one_by_one = mount.super_option_values("lowerdir+");
-    if !one_by_one.is_empty() {
-        return one_by_one.into_iter().map(PathBuf::from).collect();
+/// The layers and the data-only layers, top first.
+fn layers(mount: &Mount) -> [Vec<PathBuf>; 2] {
+    let one_by_one = ["lowerdir+", "datadir+"]
+        .map(|key| mount.super_option_values(key).into_iter().map(PathBuf::from).collect::<Vec<_>>());
+    if !one_by_one[0].is_empty() {
+        return one_by_one;
     }
-    let Some(list) = mount.super_option_values("lowerdir").pop() else { return Vec::new() };
-    split_list(list.as_bytes()).iter().map(|layer| unescaped(OsStr::from_bytes(layer))).collect()
+    let list = mount.super_option_values("lowerdir").pop().unwrap_or_default();
+    split_list(list.as_bytes())
+        .map(|layers| layers.iter().map(|layer| unescaped(OsStr::from_bytes(layer))).collect())
 }
 
 /// Splits at colons that are not escaped; after an empty part (`::`) come data-only layers.
-fn split_list(list: &[u8]) -> Vec<Vec<u8>> {
+fn split_list(list: &[u8]) -> [Vec<Vec<u8>>; 2] {
     let mut layers = vec![Vec::new()];
     let mut escaped = false;
     for &byte in list {
@@ -114,7 +118,10 @@ fn split_list(list: &[u8]) -> Vec<Vec<u8>> {
         }
         escaped = byte == b'\\' && !escaped;
     }
-    layers.into_iter().take_while(|layer| !layer.is_empty()).collect()
+    let shown = layers.iter().position(Vec::is_empty).unwrap_or(layers.len());
+    let mut data = layers.split_off(shown);
+    data.retain(|layer| !layer.is_empty());
+    [layers, data]
 }
 
 fn unescaped(text: &OsStr) -> PathBuf {
@@ -143,8 +150,11 @@ mod tests {
 
     #[test]
     fn a_list_is_split_where_its_colons_are_not_escaped() {
-        assert_eq!(split_list(b"/a\\:b:/c\\\\:/d"), [&b"/a\\:b"[..], b"/c\\\\", b"/d"]);
-        assert_eq!(split_list(b"/a::/data"), [b"/a"]);
+        assert_eq!(split_list(b"/a\\:b:/c\\\\:/d")[0], [&b"/a\\:b"[..], b"/c\\\\", b"/d"]);
+        assert_eq!(
+            split_list(b"/a::/data::/more"),
+            [vec![b"/a".to_vec()], vec![b"/data".to_vec(), b"/more".to_vec()]]
+        );
         assert_eq!(unescaped(OsStr::new("/a\\:b\\\\c\\,d")), Path::new("/a:b\\c,d"));
     }
 

@@ -63,7 +63,7 @@ fn setting(typed: &OsStr) -> Result<Setting> {
         _ if OURS.contains(&key) => {
             Err(bad("it is set from the layers given").hint("use --lower, --data-only, --upper and --work"))
         }
-        b"" => Err(bad("not KEY or KEY=VALUE")),
+        b"" => Err(bad("not KEY or KEY=VALUE").hint("write it as -o nfs_export=on")),
         _ if bytes.contains(&b',') => Err(bad("one option at a time").hint("repeat -o")),
         _ => {
             let text =

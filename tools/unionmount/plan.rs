@@ -105,7 +105,8 @@ impl Plan {
             Other { .. } => {}
         }
         if from.as_deref() == Some(Path::new("-")) && layers.layers_from.as_deref() == Some(Path::new("-")) {
-            return Err(Error::usage("--from - and --layers-from - cannot both read standard input"));
+            return Err(Error::usage("--from - and --layers-from - cannot both read standard input")
+                .hint("put one of them into a file"));
         }
         let settings = settings(&features)?;
         let data_only = features.data_only.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
@@ -152,7 +153,8 @@ impl Stack {
                 .hint("merge some of them into one"));
         }
         if self.writable == Writable::No && self.has("volatile") {
-            return Err(Error::usage("--volatile: nothing is written without --upper or --ephemeral"));
+            return Err(Error::usage("--volatile: nothing is written without --upper or --ephemeral")
+                .hint("add one of them, or leave --volatile out"));
         }
         Ok(())
     }
@@ -170,7 +172,9 @@ fn listed(file: &Path, end: u8) -> Result<Vec<PathBuf>> {
     if file == Path::new("-") {
         stdin().lock().read_to_end(&mut text).during(step, "standard input")?;
     } else {
-        File::open(file).and_then(|mut file| file.read_to_end(&mut text)).during(step, file)?;
+        File::open(file).and_then(|mut file| file.read_to_end(&mut text)).map_err(|error| {
+            Error::new(step, file, error).hint("it is a file with a name a line, or - for standard input")
+        })?;
     }
     Ok(split_list(&text, end))
 }
@@ -189,7 +193,8 @@ fn writable(
         let size = size.map(|text| size::parse(&text, size::machine_memory)).transpose()?;
         return match size {
             // tmpfs(5) takes 0 for "no limit", which nobody means who asks for a limit.
-            Some(0) => Err(Error::usage("--ephemeral=0: a layer of no size holds nothing")),
+            Some(0) => Err(Error::usage("--ephemeral=0: a layer of no size holds nothing")
+                .hint("write it as --ephemeral=64M, or without a size")),
             size => Ok(Writable::Ephemeral { size }),
         };
     }

@@ -27,8 +27,8 @@ fn text(rootfs: &Rootfs) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &Path| text += &format!("{name:<9} {}\n", printable(value));
     line("merged", &rootfs.merged);
-    for layer in &rootfs.lower {
-        line("lower", layer);
+    for (name, layers) in [("data", &rootfs.data), ("lower", &rootfs.lower)] {
+        layers.iter().for_each(|layer| line(name, layer));
     }
     let rest = [("init", &rootfs.init), ("upper", &rootfs.upper), ("work", &rootfs.work)];
     for (name, path) in rest {
@@ -51,11 +51,12 @@ mod tests {
         let rootfs = Rootfs {
             merged: "/m".into(),
             lower: vec!["/a".into(), "/b\n".into()],
+            data: vec!["/d".into()],
             init: Some("/i".into()),
             ephemeral: true,
             ..Rootfs::default()
         };
-        let expected = "merged    /m\nlower     /a\nlower     /b\\n\ninit      /i\nupper     (ephemeral)\n";
+        let expected = "merged    /m\ndata      /d\nlower     /a\nlower     /b\\n\ninit      /i\nupper     (ephemeral)\n";
         assert_eq!(text(&rootfs), expected);
     }
 }

@@ -188,6 +188,7 @@ impl ReadOnly {
         Rootfs {
             merged: path(merged),
             lower: self.lowers.iter().map(path).collect(),
+            data: self.data_only.iter().map(path).collect(),
             upper,
             work,
             init: self.init.as_ref().map(path),

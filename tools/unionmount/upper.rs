@@ -98,6 +98,17 @@ fn make(path: &Path, mode: u32, made: &Made) -> Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(Error::new("make the directory", path, error)),
+        Err(error) => {
+            let error = Error::new("make the directory", path, error);
+            let hint = match error.errno() {
+                Some(Errno::ENOENT) => Some("make the directory that it is to lie in first"),
+                Some(Errno::ENOTDIR) => Some("what it is to lie in must be a directory"),
+                Some(Errno::EACCES | Errno::EPERM) => {
+                    Some("this user cannot write there: name a directory elsewhere, or take --ephemeral")
+                }
+                _ => None,
+            };
+            Err(error.or_hint(hint))
+        }
     }
 }
