@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use common::{Error, Result, size};
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::changes::Changes;
 use crate::file;
 use crate::group::{Group, Place};
 use crate::hierarchy::{Host, Version};
 use crate::key::{Setting, huge_page_of};
 use crate::v1;
 use crate::value::{Value, parse_list};
+use common::undo::Changes;
 
 /// One write to a control file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum Expect {
 }
 
 /// Sets all of `settings` in `group`.
-pub fn all(host: &Host, group: &Group<'_>, settings: &[Setting], changes: &mut Changes) -> Result<()> {
+pub fn all(host: &Host, group: &Group<'_>, settings: &[Setting], changes: &mut Changes<'_>) -> Result<()> {
     for setting in settings {
         let (_, controller) = setting.home(host)?;
         let place = group.place_with(controller).ok_or_else(|| {
@@ -113,7 +113,7 @@ impl Write {
     }
 
     /// Writes, reads back, and notes how to put the old value back.
-    pub fn perform(&self, place: &Place<'_>, changes: &mut Changes) -> Result<()> {
+    pub fn perform(&self, place: &Place<'_>, changes: &mut Changes<'_>) -> Result<()> {
         let file = place.file(&self.file);
         // A file that is not there, or that may only be written, is the write's business.
         let before = file::read(&file).ok();

@@ -6,7 +6,6 @@ use std::time::Duration;
 use common::record::Record;
 use common::{Error, Result};
 
-use crate::changes::Changes;
 use crate::end;
 use crate::group::{Group, Place};
 use crate::hierarchy::{Host, Version};
@@ -14,6 +13,7 @@ use crate::key::Setting;
 use crate::plan::Control;
 use crate::value::Value;
 use crate::{apply, members, v1};
+use common::undo::Changes;
 
 /// Carries the plan out, in the order freeze or thaw, kill, delete.
 pub fn run(host: &Host, plan: &Control) -> Result<ExitCode> {
@@ -74,7 +74,7 @@ fn thaw(group: &Group<'_>) -> Result<()> {
     Ok(())
 }
 
-fn set_frozen(place: &Place<'_>, frozen: bool, changes: &mut Changes) -> Result<()> {
+fn set_frozen(place: &Place<'_>, frozen: bool, changes: &mut Changes<'_>) -> Result<()> {
     let setting = Setting { key: "cgroup.freeze".into(), value: Value::Switch(frozen) };
     let writes = match place.hierarchy.version {
         Version::V1 => v1::writes(&place.directory(), &setting)?,

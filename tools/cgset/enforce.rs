@@ -8,18 +8,18 @@ use common::sys::bpf;
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
 
-use crate::changes::Changes;
 use crate::device::{Access, Policy, Rule};
 use crate::file;
 use crate::group::{Group, Place};
 use crate::hierarchy::Version;
+use common::undo::Changes;
 
 /// The name of our programs, by which a later cgset knows them from those of others.
 const NAME: &std::ffi::CStr = c"cgset_devices";
 
 impl Policy {
     /// Puts the policy into force in `group`.
-    pub fn apply(&self, group: &Group<'_>, changes: &mut Changes) -> Result<()> {
+    pub fn apply(&self, group: &Group<'_>, changes: &mut Changes<'_>) -> Result<()> {
         let v1 = group.place_with("devices").filter(|place| place.hierarchy.version == Version::V1);
         match (v1, group.place_with("cgroup")) {
             (Some(place), _) => self.write(place, changes),
@@ -30,7 +30,7 @@ impl Policy {
     }
 
     /// v1: everything is denied, or allowed, and the rules are added.
-    fn write(&self, place: &Place<'_>, changes: &mut Changes) -> Result<()> {
+    fn write(&self, place: &Place<'_>, changes: &mut Changes<'_>) -> Result<()> {
         let list = place.file("devices.list");
         let (allow, deny) = (place.file("devices.allow"), place.file("devices.deny"));
         let before = file::read(&list)?;
@@ -63,7 +63,7 @@ impl Policy {
 
     /// v2: the new program takes the place of the one that an earlier cgset attached, at once.
     /// Programs of others stay, and what they deny stays denied.
-    fn attach(&self, place: &Place<'_>, changes: &mut Changes) -> Result<()> {
+    fn attach(&self, place: &Place<'_>, changes: &mut Changes<'_>) -> Result<()> {
         let directory = place.directory();
         let cgroup = Rc::new(File::open(&directory).during("open", &directory)?);
         let failed = |step: &'static str| {

@@ -11,10 +11,10 @@ use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
-use crate::changes::Changes;
 use crate::file;
 use crate::hierarchy::{Hierarchy, Host, Version, words};
 use crate::members;
+use common::undo::Changes;
 
 /// Which group is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Place<'_> {
     }
 
     /// Makes the group here, with `controllers` enabled down the path (v2) and a usable cpuset (v1).
-    fn create(&self, controllers: &[&str], changes: &mut Changes) -> Result<()> {
+    fn create(&self, controllers: &[&str], changes: &mut Changes<'_>) -> Result<()> {
         let mut directory = self.hierarchy.top.clone();
         for part in self.path.components() {
             if self.hierarchy.version == Version::V2 {
@@ -143,7 +143,7 @@ impl<'h> Group<'h> {
 
     /// Makes the group where it is missing. A hierarchy that this user may not write to is left
     /// out, unless one of `controllers`, which are to be set, is in it.
-    pub fn create(&mut self, controllers: &[&str], changes: &mut Changes) -> Result<()> {
+    pub fn create(&mut self, controllers: &[&str], changes: &mut Changes<'_>) -> Result<()> {
         let mut refused = None;
         let mut made = Vec::new();
         for place in self.places.drain(..) {
@@ -244,7 +244,7 @@ pub fn own(hierarchy: &Hierarchy) -> Option<PathBuf> {
 }
 
 /// Makes one directory, unless it is there.
-fn make(directory: &Path, changes: &mut Changes) -> Result<()> {
+fn make(directory: &Path, changes: &mut Changes<'_>) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -265,7 +265,7 @@ fn make(directory: &Path, changes: &mut Changes) -> Result<()> {
 }
 
 /// Lets the children of `directory` have `controllers`, those that they do not have yet.
-fn enable(directory: &Path, controllers: &[&str], changes: &mut Changes) -> Result<()> {
+fn enable(directory: &Path, controllers: &[&str], changes: &mut Changes<'_>) -> Result<()> {
     let subtree_control = directory.join("cgroup.subtree_control");
     let enabled = words(&subtree_control)?;
     for controller in controllers.iter().filter(|controller| **controller != "cgroup") {

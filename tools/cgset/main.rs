@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 mod apply;
-mod changes;
 mod cli;
 mod control;
 mod device;

@@ -9,10 +9,10 @@ use common::process::Process;
 use common::{During as _, Error, Result, procfs, trace};
 use nix::errno::Errno;
 
-use crate::changes::Changes;
 use crate::file;
 use crate::group::{Group, Place, own};
 use crate::hierarchy::{Membership, Version, membership};
+use common::undo::Changes;
 
 /// Whether whole processes move or single threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +36,12 @@ impl Unit {
 
 /// Moves this process into `group`. It names itself `0`: its PID may differ from what /proc shows,
 /// as it does for PID 1 of a PID namespace whose /proc is not mounted yet.
-pub fn join(group: &Group<'_>, unit: Unit, changes: &mut Changes) -> Result<()> {
+pub fn join(group: &Group<'_>, unit: Unit, changes: &mut Changes<'_>) -> Result<()> {
     move_in(group, "0", &membership("self")?, unit, changes).map(|_| ())
 }
 
 /// Moves the process or thread `pid`. Says whether it still was there.
-pub fn adopt(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes) -> Result<bool> {
+pub fn adopt(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes<'_>) -> Result<bool> {
     match membership(pid) {
         Ok(old) => move_in(group, &pid.to_string(), &old, unit, changes),
         Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => Ok(false),
@@ -54,7 +54,7 @@ fn move_in(
     who: &str,
     old: &[Membership],
     unit: Unit,
-    changes: &mut Changes,
+    changes: &mut Changes<'_>,
 ) -> Result<bool> {
     for place in &group.places {
         let file = place.file(unit.file(place.hierarchy.version));
@@ -99,7 +99,7 @@ pub fn check_is_a_container(init: &Process) -> Result<()> {
 
 /// Moves the container of `init`, its PID 1: all of its processes, however they fork meanwhile.
 /// What a process forks before it is moved is found by the next look; after that it is born inside.
-pub fn adopt_container(group: &Group<'_>, init: &Process, changes: &mut Changes) -> Result<()> {
+pub fn adopt_container(group: &Group<'_>, init: &Process, changes: &mut Changes<'_>) -> Result<()> {
     sweep_back(group, init, changes)?;
     let mut moved = BTreeSet::new();
     loop {
@@ -116,7 +116,7 @@ pub fn adopt_container(group: &Group<'_>, init: &Process, changes: &mut Changes)
 }
 
 /// Notes the last way back: what has been forked inside the group by then goes where PID 1 was.
-fn sweep_back(group: &Group<'_>, init: &Process, changes: &mut Changes) -> Result<()> {
+fn sweep_back(group: &Group<'_>, init: &Process, changes: &mut Changes<'_>) -> Result<()> {
     let old = membership(init.pid())?;
     for place in &group.places {
         let Some(back) = place.hierarchy.place_of(&old) else { continue };

@@ -6,9 +6,9 @@ use common::{During as _, Error, Result, trace};
 use nix::unistd::{Gid, Uid, chown};
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::changes::Changes;
 use crate::group::Group;
 use crate::hierarchy::Version;
+use common::undo::Changes;
 
 /// A user, and a group of users where that is to change too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Owner {
 
 /// Gives the group away: in each hierarchy the directory, so that subgroups can be made, and
 /// the files that move processes. The limits stay with whoever set them (cgroups(7)).
-pub fn give(group: &Group<'_>, owner: Owner, changes: &mut Changes) -> Result<()> {
+pub fn give(group: &Group<'_>, owner: Owner, changes: &mut Changes<'_>) -> Result<()> {
     for place in &group.places {
         let files = match place.hierarchy.version {
             Version::V1 => vec!["cgroup.procs".to_owned(), "tasks".to_owned()],

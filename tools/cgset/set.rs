@@ -10,12 +10,12 @@ use common::{Error, Result, procfs, trace};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::changes::Changes;
 use crate::group::{Group, Name};
 use crate::hierarchy::{Host, Version, membership};
 use crate::members::{self, Unit};
 use crate::plan::{Set, Wanted, Who};
 use crate::{apply, end, owner, v1};
+use common::undo::Changes;
 
 /// Carries the plan out.
 pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
@@ -56,7 +56,7 @@ enum Order {
 }
 
 /// The group as it was asked for, and the way back.
-fn prepare<'h>(host: &'h Host, wanted: &Wanted, order: Order) -> Result<(Group<'h>, Changes)> {
+fn prepare<'h>(host: &'h Host, wanted: &Wanted, order: Order) -> Result<(Group<'h>, Changes<'static>)> {
     let Wanted { group, settings, devices, owner } = wanted;
     let mut group = Group::named(host, group)?;
     if group.is_top() && (!settings.is_empty() || devices.is_some() || owner.is_some()) {
@@ -86,7 +86,7 @@ fn prepare<'h>(host: &'h Host, wanted: &Wanted, order: Order) -> Result<(Group<'
     Ok((group, changes))
 }
 
-fn done(changes: Changes) -> Result<ExitCode> {
+fn done(changes: Changes<'_>) -> Result<ExitCode> {
     changes.keep();
     Ok(ExitCode::SUCCESS)
 }
@@ -106,7 +106,7 @@ fn must_run(pid: i32, unit: Unit) -> Result<()> {
 }
 
 /// One that ends while it is moved is no failure: it needs no limit any more.
-fn move_in(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes) -> Result<()> {
+fn move_in(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes<'_>) -> Result<()> {
     if !members::adopt(group, pid, unit, changes)? {
         trace::step(format_args!("{pid} has ended meanwhile"));
     }
@@ -137,7 +137,7 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
 fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     let container = record.process_if_any()?;
     container.iter().try_for_each(members::check_is_a_container)?;
-    let mut limited = || -> Result<Changes> {
+    let mut limited = || -> Result<Changes<'static>> {
         let (group, mut changes) = prepare(host, wanted, Order::LimitFirst)?;
         if group.is_top() {
             return Err(Error::new("move a container", &group.name, "the top of a hierarchy limits nothing"));
