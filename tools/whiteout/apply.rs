@@ -37,7 +37,7 @@ pub fn apply(root: &Path, options: &Options) -> Result<()> {
     trace::step(format_args!("put it in place in {}", root.path().display()));
     check_content(&top, &root)?;
     merge_content(&top, &root)?;
-    drop(staging);
+    staging.remove()?;
     // Last, for the end of our working directory changed its time as well.
     tree::set_modified(&root, modified)?;
     unpacking.finish_top_on(&root)

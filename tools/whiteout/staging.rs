@@ -4,13 +4,13 @@
 //! run finds and removes what a killed one left.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::fs::{File, TryLockError};
 
 use common::{During as _, Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, renameat};
+use nix::fcntl::{AtFlags, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::directory::Directory;
 use crate::{make, remove};
@@ -20,8 +20,8 @@ use crate::{make, remove};
 pub struct Staging {
     parent: Directory,
     name: OsString,
-    _lock: Flock<File>,
-    placed: bool,
+    _lock: File,
+    gone: bool,
 }
 
 impl Staging {
@@ -32,14 +32,11 @@ impl Staging {
         for _ in 0..3 {
             match mkdirat(&parent, name.as_os_str(), Mode::S_IRWXU) {
                 Ok(()) => {
-                    let directory = parent.child(&name)?;
-                    let lock = lock(&directory)?;
-                    if !is_at(&directory, &parent, &name)? {
-                        continue;
-                    }
+                    let Some((directory, lock)) = open_new(&parent, &name)? else { continue };
+                    let staging = Self { parent, name, _lock: lock, gone: false };
                     // Such as an inherited ACL, which all that we make would inherit again.
                     make::forget_attributes(&directory)?;
-                    return Ok((Self { parent, name, _lock: lock, placed: false }, directory));
+                    return Ok((staging, directory));
                 }
                 Err(Errno::EEXIST) => remove_abandoned(&parent, &name)?,
                 Err(errno) => return Err(errno).during(step, &path),
@@ -55,18 +52,40 @@ impl Staging {
             let hint = (errno == Errno::EBUSY).then_some("it is a mount point; name a directory in it");
             Error::new("put the layer in place", &path, errno).or_hint(hint)
         })?;
-        self.placed = true;
+        self.gone = true;
+        Ok(())
+    }
+
+    /// Removes the directory with what is left in it.
+    pub fn remove(mut self) -> Result<()> {
+        remove::remove(&self.parent, &self.name)?;
+        self.gone = true;
         Ok(())
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.gone {
             // What cannot be removed now the next run removes.
             let _ = remove::remove(&self.parent, &self.name);
         }
     }
+}
+
+/// Opens and locks the directory that we have just made, if it is still there; where that fails it is not left.
+fn open_new(parent: &Directory, name: &OsStr) -> Result<Option<(Directory, File)>> {
+    let open = || {
+        let directory = parent.child(name)?;
+        let lock = lock(&directory)?;
+        Ok(is_at(&directory, parent, name)?.then_some((directory, lock)))
+    };
+    open().inspect_err(|error: &Error| {
+        // Without an errno somebody else has locked it, and removes it.
+        if error.errno().is_some() {
+            let _ = unlinkat(parent, name, UnlinkatFlags::RemoveDir);
+        }
+    })
 }
 
 /// Removes what a killed run left; one at work holds the lock.
@@ -87,11 +106,15 @@ fn is_at(directory: &Directory, parent: &Directory, name: &OsStr) -> Result<bool
     }
 }
 
-fn lock(directory: &Directory) -> Result<Flock<File>> {
+/// Locks the directory for as long as the file is open.
+fn lock(directory: &Directory) -> Result<File> {
     let step = "lock";
-    let file = File::from(directory.as_fd().try_clone_to_owned().during(step, directory.path())?);
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Error::new(step, directory.path(), "another whiteout is at work here"),
-        errno => Error::new(step, directory.path(), errno),
-    })
+    let file = directory.file().try_clone().during(step, directory.path())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(step, directory.path(), "another whiteout is at work here"))
+        }
+        Err(TryLockError::Error(why)) => Err(Error::new(step, directory.path(), why)),
+    }
 }
