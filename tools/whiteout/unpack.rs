@@ -215,7 +215,10 @@ impl<'a> Unpacking<'a> {
     /// The directory that holds what a hard link leads to.
     fn link_source(&self, directory: &Path, name: &OsStr, place: &Inside) -> Result<Directory> {
         for top in std::iter::once(self.tree.top()).chain(self.below) {
-            let Ok(directory) = top.descend(directory) else { continue };
+            let directory = match top.descend(directory) {
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
+                found => found.during("open the directory", top.path().join(directory))?,
+            };
             let Some(stat) = directory.stat(name)? else { continue };
             if node::is_directory(&stat) {
                 return Err(refuse(place, "a hard link to a directory"));
