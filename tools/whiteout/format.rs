@@ -87,6 +87,11 @@ impl Format {
         self == other || (is_device(self) && is_device(other))
     }
 
+    /// The name of what is a whiteout of `name`.
+    pub fn file_of(self, name: &OsStr) -> OsString {
+        if self == Self::Oci { oci_name(name) } else { name.to_owned() }
+    }
+
     /// What the attributes of its marks, and of an overlay that writes them, begin with.
     pub fn attribute_prefix(self) -> Option<&'static str> {
         match self {

@@ -94,9 +94,9 @@ impl Listing {
         self.nodes.binary_search_by(|node| node.name.as_os_str().cmp(name)).is_ok()
     }
 
-    /// Whether it holds a whiteout of this format.
-    pub fn holds(&self, format: Format) -> bool {
-        self.whiteouts.values().any(|&have| have == format)
+    /// Whether it holds a whiteout of this format, of another name.
+    pub fn holds_beside(&self, name: &OsStr, format: Format) -> bool {
+        self.whiteouts.iter().any(|(other, have)| other != name && *have == format)
     }
 }
 

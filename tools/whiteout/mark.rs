@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use common::undo::Undo;
+use common::undo::{Changes, Undo};
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, mknodat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, mknodat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 
 use crate::directory::{self, Directory};
 use crate::format::{self, Format};
@@ -17,48 +18,44 @@ use crate::listing::{self, Listing, Reading};
 use crate::node;
 use crate::plan::Place;
 
-/// Takes one step back when dropped.
-type Guard<'a> = Undo<Box<dyn FnOnce() + 'a>>;
-
 /// Makes a whiteout at each place.
 pub fn hide_all(places: &[Place], format: Format) -> Result<()> {
     let directories = places.iter().map(parent_of).collect::<Result<Vec<_>>>()?;
-    let mut made: Vec<Guard<'_>> = Vec::new();
+    let mut changes = Changes::default();
     for (directory, place) in directories.iter().zip(places) {
         trace::step(format_args!("make a whiteout ({}) at {}", format.name(), place.path.display()));
         make_whiteout(directory, &place.name, format)?;
-        made.push(Undo::new(Box::new(move || drop(remove_whiteout(directory, &place.name, format)))));
+        changes.made(move || drop(remove_whiteout(directory, &place.name, format).map(Changes::keep)));
     }
-    made.into_iter().for_each(Undo::keep);
+    changes.keep();
     Ok(())
 }
 
 /// Makes each directory opaque.
 pub fn make_all_opaque(paths: &[PathBuf], format: Format) -> Result<()> {
     let directories = paths.iter().map(|path| Directory::open(path)).collect::<Result<Vec<_>>>()?;
-    let mut made: Vec<Guard<'_>> = Vec::new();
+    let mut changes = Changes::default();
     for directory in &directories {
         if is_opaque(directory, format)? {
             continue;
         }
         trace::step(format_args!("make {} opaque ({})", directory.path().display(), format.name()));
         make_opaque(directory, format)?;
-        made.push(Undo::new(Box::new(move || drop(remove_opaque(directory, format)))));
+        changes.made(move || drop(remove_opaque(directory, format).map(Changes::keep)));
     }
-    made.into_iter().for_each(Undo::keep);
+    changes.keep();
     Ok(())
 }
 
 /// Takes the marks at each place away.
 pub fn remove_all(places: &[Place]) -> Result<()> {
     let marks = places.iter().map(Found::at).collect::<Result<Vec<_>>>()?;
-    let mut removed: Vec<Guard<'_>> = Vec::new();
+    let mut changes = Changes::default();
     for mark in &marks {
         trace::step(format_args!("remove the mark of {}", mark.place().display()));
-        mark.remove()?;
-        removed.push(Undo::new(Box::new(move || drop(mark.make()))));
+        changes.append(mark.remove()?);
     }
-    removed.into_iter().for_each(Undo::keep);
+    changes.keep();
     Ok(())
 }
 
@@ -115,20 +112,16 @@ impl Found {
         }
     }
 
-    fn remove(&self) -> Result<()> {
+    /// Removes it. Returns the way back.
+    fn remove(&self) -> Result<Changes<'_>> {
         match self {
             Self::Whiteout { directory, name, format } => remove_whiteout(directory, name, *format),
             Self::Opaque { directory, formats } => {
-                formats.iter().try_for_each(|format| remove_opaque(directory, *format))
-            }
-        }
-    }
-
-    fn make(&self) -> Result<()> {
-        match self {
-            Self::Whiteout { directory, name, format } => make_whiteout(directory, name, *format),
-            Self::Opaque { directory, formats } => {
-                formats.iter().try_for_each(|format| make_opaque(directory, *format))
+                let mut changes = Changes::default();
+                for format in formats {
+                    changes.append(remove_opaque(directory, *format)?);
+                }
+                Ok(changes)
             }
         }
     }
@@ -144,15 +137,36 @@ pub fn make_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Res
                 .map_err(|errno| Error::new(STEP, &path, errno).or_hint(device_hint(errno)))
         }
         Format::Xattr => make_whiteout_file(directory, name),
-        Format::Oci => make_file(directory, &format::oci_name(name)).map(drop).during(STEP, &path),
+        Format::Oci => make_file(directory, &format.file_of(name)).map(drop).during(STEP, &path),
     }
 }
 
-/// Removes the whiteout of `name`.
-pub fn remove_whiteout(directory: &Directory, name: &OsStr, format: Format) -> Result<()> {
-    let mark = if format == Format::Oci { format::oci_name(name) } else { name.to_owned() };
-    unlink(directory, &mark)?;
-    if format == Format::Xattr { forget_whiteout_files_if_none(directory) } else { Ok(()) }
+/// Removes the whiteout of `name`. Returns the way back.
+pub fn remove_whiteout<'a>(directory: &'a Directory, name: &OsStr, format: Format) -> Result<Changes<'a>> {
+    let file = format.file_of(name);
+    let mut changes = Changes::default();
+    if format == Format::Xattr {
+        // First, for what fails after the mark is gone is harder to take back.
+        forget_whiteout_files_but(directory, name, &mut changes)?;
+    }
+    let old = directory.stat(&file)?;
+    unlink(directory, &file)?;
+    let name = name.to_owned();
+    changes.made(move || {
+        let made = make_whiteout(directory, &name, format);
+        let _ = made.and_then(|()| old.map_or(Ok(()), |old| copy_owner_and_time(directory, &file, &old)));
+    });
+    Ok(changes)
+}
+
+/// Gives the node `name` the owner and the time that another had.
+pub fn copy_owner_and_time(directory: &Directory, name: &OsStr, old: &FileStat) -> Result<()> {
+    let path = directory.path_of(name);
+    let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+    fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+        .during("set its owner", &path)?;
+    let time = TimeSpec::new(old.st_mtime, old.st_mtime_nsec);
+    utimensat(directory, name, &time, &time, UtimensatFlags::NoFollowSymlink).during("set its time", &path)
 }
 
 /// Makes the directory opaque.
@@ -167,19 +181,26 @@ pub fn make_opaque(directory: &Directory, format: Format) -> Result<()> {
     }
 }
 
-/// Lets the directory show again what lower layers have in it.
-pub fn remove_opaque(directory: &Directory, format: Format) -> Result<()> {
+/// Lets the directory show again what lower layers have in it. Returns the way back.
+pub fn remove_opaque(directory: &Directory, format: Format) -> Result<Changes<'_>> {
+    let mut changes = Changes::default();
     match format.opaque_attribute() {
-        Some(attribute) => directory.remove_attribute(attribute),
+        Some(attribute) => {
+            directory.remove_attribute(attribute)?;
+            changes.made(move || drop(directory.set_attribute(attribute, format::OPAQUE)));
+        }
         None => {
             for name in [format::OPAQUE_NAME, format::FUSE_OPAQUE_NAME].map(OsStr::new) {
-                if directory.stat(name)?.is_some() {
-                    unlink(directory, name)?;
-                }
+                let Some(old) = directory.stat(name)? else { continue };
+                unlink(directory, name)?;
+                changes.made(move || {
+                    let _ = make_file(directory, name);
+                    let _ = copy_owner_and_time(directory, name, &old);
+                });
             }
-            Ok(())
         }
     }
+    Ok(changes)
 }
 
 /// Whether the directory is opaque by this format's mark.
@@ -206,12 +227,17 @@ fn make_whiteout_file(directory: &Directory, name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what whiteouts that are empty files needed, once the last of them is gone.
-pub fn forget_whiteout_files_if_none(directory: &Directory) -> Result<()> {
+/// Takes back what whiteouts that are empty files need, if that of `name` is the last of them here.
+pub fn forget_whiteout_files_but<'a>(
+    directory: &'a Directory,
+    name: &OsStr,
+    changes: &mut Changes<'a>,
+) -> Result<()> {
     if directory.attribute(USER_OPAQUE)?.as_deref() == Some(format::HAS_WHITEOUTS)
-        && !Listing::read(directory, Reading::ALL)?.holds(Format::Xattr)
+        && !Listing::read(directory, Reading::ALL)?.holds_beside(name, Format::Xattr)
     {
         directory.remove_attribute(USER_OPAQUE)?;
+        changes.made(|| drop(directory.set_attribute(USER_OPAQUE, format::HAS_WHITEOUTS)));
     }
     Ok(())
 }

@@ -79,14 +79,35 @@ pub fn refuse_metacopy(directory: &Directory, name: &OsStr) -> Result<()> {
     }
 }
 
-/// Takes off those attributes of the node `name` that `which` chooses.
-pub fn remove_attributes(directory: &Directory, name: &OsStr, which: impl Fn(&OsStr) -> bool) -> Result<()> {
+/// Those attributes of the node `name` that `which` chooses, overlay's own among them.
+pub fn chosen_attributes(
+    directory: &Directory,
+    name: &OsStr,
+    which: impl Fn(&OsStr) -> bool,
+) -> Result<Attributes> {
     let (object, path) = (directory.path_of(name), directory.procfs_path(name));
-    let names = if_supported(xattr::list(&path).map(Some)).during("read its attributes", &object)?;
-    for attribute in names.into_iter().flatten().filter(|attribute| which(attribute)) {
-        xattr::remove(&path, attribute).during("take off an attribute", &object)?;
+    let step = "read its attributes";
+    let mut attributes = Attributes::new();
+    for attribute in if_supported(xattr::list(&path).map(Some)).during(step, &object)?.into_iter().flatten() {
+        if which(&attribute)
+            && let Some(value) = xattr::get(&path, &attribute).during(step, &object)?
+        {
+            attributes.insert(attribute, value);
+        }
     }
-    Ok(())
+    Ok(attributes)
+}
+
+/// Takes an attribute off the node `name`.
+pub fn remove_attribute(directory: &Directory, name: &OsStr, attribute: &OsStr) -> Result<()> {
+    let path = directory.procfs_path(name);
+    xattr::remove(path, attribute).during("take off an attribute", directory.path_of(name))
+}
+
+/// Puts an attribute on the node `name`.
+pub fn set_attribute(directory: &Directory, name: &OsStr, attribute: &OsStr, value: &[u8]) -> Result<()> {
+    let path = directory.procfs_path(name);
+    xattr::set(path, attribute, value).during("put on an attribute", directory.path_of(name))
 }
 
 fn without_data(object: &Path) -> Error {
