@@ -1,7 +1,7 @@
 //! The chain of README.
 
 use crate::common::{Need, Scene, needs};
-use crate::sweep::{Line, QUICKLY};
+use crate::sweep::Line;
 
 /// As good as what was asked for.
 pub const EXCUSED: [(&str, &str); 2] = [
@@ -16,7 +16,7 @@ fn a_call_of_the_chain_fails() {
     }
     let scene = Scene::new();
     let script = script(&scene);
-    Line { scene: &scene, script, command: "sh", excused: &EXCUSED, strace: QUICKLY }.sweep(16);
+    Line { excused: &EXCUSED, ..Line::new(&scene, script) }.sweep(16);
     scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
 }
 

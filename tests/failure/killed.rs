@@ -2,7 +2,8 @@
 
 use crate::chain::{self, EXCUSED};
 use crate::common::{Need, Scene, needs};
-use crate::sweep::{Line, QUICKLY};
+use crate::sweep::Line;
+use crate::whiteout::{self, LAYER, on_layer};
 
 /// strace(1) itself sets no_new_privs, and is no part of the run that follows.
 const OF_STRACE: [(&str, &str); 4] =
@@ -23,7 +24,7 @@ fn the_chain_is_killed() {
     }
     let scene = Scene::new();
     let script = chain::script(&scene);
-    Line { scene: &scene, script, command: "sh", excused: &OF_STRACE, strace: QUICKLY }.kill(24);
+    Line { excused: &OF_STRACE, ..Line::new(&scene, script) }.kill(24);
     scene.tool("cgset").args([scene.name(), "--delete"]).assert().success();
 }
 
@@ -40,9 +41,7 @@ fn unionmount_is_killed_with_an_upper_on_disk() {
         .success();
     let script = "exec unshare --mount sh -c '$STRACE unionmount --lower low --lower lower --init init --upper upper \
         merged -- sh -c \"$LOOK\"'";
-    let line =
-        Line { scene: &scene, script: script.to_owned(), command: "sh", excused: &OF_UPPER, strace: QUICKLY };
-    line.kill(6);
+    Line { excused: &OF_UPPER, ..Line::new(&scene, script.to_owned()) }.kill(6);
 }
 
 /// Mount points that it made in NEW_ROOT stay, as they do after a success.
@@ -56,7 +55,7 @@ fn pivot_is_killed() {
     let script = "exec unshare --mount sh -c '$STRACE pivot --mount-api --tmpfs /t/t -V /etc:/v/v:ro -V /etc/hostname:/f/f \
         --workdir /w --read-only root -- sh -c \"$LOOK\"'";
     let script = script.to_owned();
-    Line { scene: &scene, script, command: "sh", excused: &OF_STRACE, strace: QUICKLY }.kill(24);
+    Line { excused: &OF_STRACE, ..Line::new(&scene, script) }.kill(24);
 }
 
 #[test]
@@ -69,6 +68,17 @@ fn cgset_is_killed() {
         "exec $STRACE cgset --rm {} memory.max=64M pids.max=32 --device /dev/null --owner 65534 -- sh -c \"$LOOK\"",
         scene.name()
     );
-    Line { scene: &scene, script, command: "sh", excused: &OF_STRACE, strace: QUICKLY }.kill(10);
+    Line { excused: &OF_STRACE, ..Line::new(&scene, script) }.kill(10);
     assert_eq!(scene.cgroups(), [] as [std::path::PathBuf; 0], "--rm takes over what a killed run left");
+}
+
+#[test]
+fn whiteout_is_killed() {
+    let Some(scene) = whiteout::scene() else { return };
+    whiteout::archive(&scene);
+    on_layer(&scene, ":", whiteout::UNPACK).kill(31);
+    on_layer(&scene, whiteout::ROOT, whiteout::APPLY).kill(61);
+    if whiteout::formats(&scene).contains(&"xattr") {
+        on_layer(&scene, LAYER, "$STRACE whiteout convert --to xattr place").kill(31);
+    }
 }

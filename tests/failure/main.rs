@@ -12,5 +12,7 @@ mod common;
 mod chain;
 mod killed;
 mod look;
+mod stages;
 mod sweep;
 mod tools;
+mod whiteout;

@@ -12,7 +12,7 @@ use crate::look::{LOOK, state};
 
 /// What changes the state of the process or of the machine, or decides about it. Left out are
 /// memory, what reads an open file, and fcntl(2), whose F_GETFD is Rust's own check.
-const CALLS: &str = "unshare,setns,clone,clone3,fork,vfork,execve,execveat,wait4,exit_group,\
+pub const CALLS: &str = "unshare,setns,clone,clone3,fork,vfork,execve,execveat,wait4,exit_group,\
     fsopen,fsconfig,fsmount,fspick,move_mount,open_tree,mount_setattr,mount,umount2,pivot_root,chroot,\
     mkdir,mkdirat,mknodat,symlinkat,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,\
     open,openat,openat2,write,pwrite64,ftruncate,copy_file_range,sendfile,fchown,fchownat,fchmod,fchmodat,\
@@ -57,22 +57,35 @@ pub struct Call {
 const BEYOND_TELLING: [&str; 4] = ["write", "poll", "rt_sigaction", "rt_sigprocmask"];
 
 /// How most lines are looked at.
-pub const QUICKLY: &str = "-f --seccomp-bpf";
+const QUICKLY: &str = "-f --seccomp-bpf";
 
 /// What is run.
 pub struct Line<'a> {
     pub scene: &'a Scene,
     /// A shell script in which `$STRACE` stands before what is looked at, and `$LOOK` is COMMAND's script.
+    /// What it prints is what came of it; nothing, where the tool failed.
     pub script: String,
-    /// The name of COMMAND's program.
-    pub command: &'a str,
+    /// The name of COMMAND's program, if the tool is to become one.
+    pub command: Option<&'a str>,
     /// What may be otherwise where a call failed: a word of the line that `LOOK` prints, and why that is as good.
     pub excused: &'a [(&'a str, &'a str)],
+    /// Which calls are to fail, as strace(1) takes them.
+    pub calls: String,
     /// How to look: `-f` at children too, `--seccomp-bpf` quickly, which also sets no_new_privs (strace(1)).
     pub strace: &'a str,
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
+    /// One that ends in a shell.
+    pub fn new(scene: &'a Scene, script: String) -> Self {
+        Self { scene, script, command: Some("sh"), excused: &[], calls: CALLS.to_owned(), strace: QUICKLY }
+    }
+
+    /// One of a tool that becomes no COMMAND.
+    pub fn alone(scene: &'a Scene, script: String) -> Self {
+        Self { command: None, ..Self::new(scene, script) }
+    }
+
     /// Fails every `stride`th of its calls with EPERM, one at a time.
     pub fn sweep(&self, stride: usize) {
         let reference = self.traced("-e trace=unshare");
@@ -104,9 +117,11 @@ impl Line<'_> {
             Some(0 | 125) if call.late => None,
             Some(0) if self.is_as_good(reference, &found) => None,
             Some(0) => {
-                complain(&format!("COMMAND ran in another container\n{}", difference(reference, &found)))
+                complain(&format!("success, but with a difference\n{}", difference(reference, &found)))
             }
-            Some(125 | 126) if !run.stdout.is_empty() => complain("COMMAND ran although the tool failed"),
+            Some(125 | 126) if !run.stdout.is_empty() => {
+                complain("the tool failed, but not before it took effect")
+            }
             Some(125 | 134) if run.stdout.is_empty() && BEYOND_TELLING.contains(&&**name) => None,
             Some(125 | 126) if !is_one_error(&said) => complain("not one error of one tool"),
             Some(125 | 126) => None,
@@ -128,7 +143,7 @@ impl Line<'_> {
         }
         let mut left: Vec<_> = scene.mounts().iter().map(|path| path.display().to_string()).collect();
         left.extend(scene.processes().iter().filter(|pid| !there.contains(pid)).map(ToString::to_string));
-        if self.script.contains("--rm") {
+        if ["--rm", "--delete"].iter().any(|option| self.script.contains(option)) {
             left.extend(scene.cgroups().iter().map(|path| path.display().to_string()));
         }
         left.join(" ") + &file
@@ -167,44 +182,51 @@ impl Line<'_> {
 
     /// The calls it makes.
     fn calls(&self) -> Vec<Call> {
-        let run = self.traced(&format!("-e trace={CALLS}"));
+        let run = self.traced(&format!("-e trace={}", self.calls));
         assert!(run.status.success(), "{run:?}");
-        parse(&fs::read(self.scene.path("trace")).unwrap(), self.strace.contains("-f"), self.command)
+        self.parse(&fs::read(self.scene.path("trace")).unwrap())
     }
-}
 
-/// Each process counts its own calls (strace(1): "per tracee"), and of those with the same number one is enough.
-fn parse(trace: &[u8], follow: bool, command: &str) -> Vec<Call> {
-    let text = String::from_utf8_lossy(trace);
-    let mut counts = HashMap::<(&str, &str), u32>::new();
-    let (mut over, mut seen, mut calls) = (None, BTreeSet::new(), Vec::new());
-    let (mut switched, mut forked) = (false, false);
-    // The first is strace's own execve(2), and not counted.
-    for line in text.lines().skip(1) {
-        let (pid, shown) = if follow { line.split_once(' ').unwrap_or_default() } else { ("", line) };
-        let shown = shown.trim_start();
-        let Some((name, _)) = shown.split_once('(') else { continue };
-        if over == Some(pid) || !CALLS.split(',').any(|known| known == name) {
-            continue;
+    /// Each process counts its own calls (strace(1): "per tracee"), and of those with the same number one is enough.
+    fn parse(&self, trace: &[u8]) -> Vec<Call> {
+        let follow = self.strace.contains("-f");
+        let text = String::from_utf8_lossy(trace);
+        let mut counts = HashMap::<(&str, &str), u32>::new();
+        let (mut over, mut seen, mut calls) = (None, BTreeSet::new(), Vec::new());
+        let (mut switched, mut forked) = (false, false);
+        // The first is strace's own execve(2), and not counted.
+        for line in text.lines().skip(1) {
+            let (pid, shown) = if follow { line.split_once(' ').unwrap_or_default() } else { ("", line) };
+            let shown = shown.trim_start();
+            let Some((name, _)) = shown.split_once('(') else { continue };
+            if over == Some(pid) || !self.calls.split(',').any(|known| known == name) {
+                continue;
+            }
+            let nth = counts.entry((pid, name)).or_default();
+            *nth += 1;
+            if NOT_OURS.iter().all(|word| !shown.contains(word)) && seen.insert((name, *nth)) {
+                let late = over.is_some() || forked;
+                calls.push(Call {
+                    name: name.to_owned(),
+                    nth: *nth,
+                    shown: shown.to_owned(),
+                    late,
+                    switched,
+                });
+            }
+            switched |= name == "pivot_root";
+            forked |= !follow && name.starts_with("clone"); // and COMMAND runs unseen
+            if self.command.is_some_and(|command| is_exec_of(shown, command)) {
+                over = Some(pid);
+            }
         }
-        let nth = counts.entry((pid, name)).or_default();
-        *nth += 1;
-        if NOT_OURS.iter().all(|word| !shown.contains(word)) && seen.insert((name, *nth)) {
-            let late = over.is_some() || forked;
-            calls.push(Call { name: name.to_owned(), nth: *nth, shown: shown.to_owned(), late, switched });
+        if let Some(pid) = over {
+            let most =
+                |name: &str| counts.iter().find(|(of, _)| **of == (pid, name)).map_or(0, |(_, count)| *count);
+            calls.retain(|call| !COMMANDS.contains(&&*call.name) || call.nth <= most(&call.name));
         }
-        switched |= name == "pivot_root";
-        forked |= !follow && name.starts_with("clone"); // and COMMAND runs unseen
-        if is_exec_of(shown, command) {
-            over = Some(pid);
-        }
+        calls
     }
-    if let Some(pid) = over {
-        let most =
-            |name: &str| counts.iter().find(|(of, _)| **of == (pid, name)).map_or(0, |(_, count)| *count);
-        calls.retain(|call| !COMMANDS.contains(&&*call.name) || call.nth <= most(&call.name));
-    }
-    calls
 }
 
 /// Whether this execve(2) has run the program `name`.

@@ -2,12 +2,12 @@
 
 use crate::chain::EXCUSED;
 use crate::common::{Need, Scene, needs};
-use crate::sweep::{Line, QUICKLY};
+use crate::sweep::Line;
 
 /// A script that makes the directory `place`, then runs `line` in a mount namespace of its own. Where that fails,
 /// the directory and what is mounted in it must be as they were: else the difference is written to the file `left`.
 /// What was made in a root that the process has switched to, as another user, stays.
-fn in_place(prepare: &str, line: &str) -> String {
+pub fn in_place(prepare: &str, line: &str) -> String {
     format!(
         r#"rm -rf place left; mkdir place; {prepare}
         look() {{ find place -printf '%P %y %m %s %l\n' | sort; }}
@@ -42,7 +42,7 @@ fn a_call_of_unshare_lite_fails() {
         --uts=place/uts --ipc --net --cgroup --hostname demo --domainname steps --lo --mount-proc --init \
         -S 5 -G 6 --keep-caps -- sh -c \"$LOOK\"";
     let script = in_place("", line);
-    Line { scene: &scene, script, command: "sh", excused: &[], strace: QUICKLY }.sweep(12);
+    Line::new(&scene, script).sweep(12);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_call_of_cgset_fails() {
         "$STRACE cgset --rm {}/inner memory.max=64M pids.max=32 --device /dev/null --owner 65534 -- sh -c \"$LOOK\"",
         scene.name()
     );
-    Line { scene: &scene, script, command: "sh", excused: &[], strace: QUICKLY }.sweep(8);
+    Line::new(&scene, script).sweep(8);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_call_of_unionmount_fails() {
     let prepare = "mkdir -p place/lower/etc place/init/etc place/merged place/low; echo x >place/init/etc/hosts; echo x >place/lower/etc/hosts";
     let line = "$STRACE unionmount --lower place/low --lower place/lower --init place/init --upper place/upper place/merged -- sh -c \"$LOOK\"";
     let script = in_place(prepare, line);
-    Line { scene: &scene, script, command: "sh", excused: &[], strace: QUICKLY }.sweep(4);
+    Line::new(&scene, script).sweep(4);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_call_of_pivot_fails() {
         --read-only-path /etc/passwd --workdir /w --read-only --user ann --cap-drop all --cap-add chown --no-new-privs \
         --seccomp profile --rlimit nofile=77 --umask 027 --oom-score-adj 500 place -- /bin/sh -c \"$LOOK\"";
     let script = in_place("cp -al root/. place", line);
-    Line { scene: &scene, script, command: "sh", excused: &EXCUSED, strace: "-f" }.sweep(24);
+    Line { excused: &EXCUSED, strace: "-f", ..Line::new(&scene, script) }.sweep(24);
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn a_call_of_nsenter_lite_fails() {
         scene.name()
     );
     scene.sh(&container).assert().success();
-    for strace in ["-f", ""] {
-        let script = "exec $STRACE nsenter-lite --from record -- sh -c \"$LOOK\"".to_owned();
-        Line { scene: &scene, script, command: "sh", excused: &[], strace }.sweep(6);
+    for (strace, record) in [("-f", "record"), ("", "- <record")] {
+        let script = format!("exec $STRACE nsenter-lite --from {record} -- sh -c \"$LOOK\"");
+        Line { strace, ..Line::new(&scene, script) }.sweep(6);
     }
     scene.sh("cgset --from record --kill --delete").assert().success();
 }
