@@ -21,19 +21,21 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid, write};
 
 use crate::relay;
+use crate::spawn::Outside;
 
 /// Starts the holder, which runs `furnish` first, and prints the record once it is ready.
 pub(crate) fn start(
     mut record: Record,
     kinds: &[NamespaceKind],
     into_cgroup: Option<BorrowedFd<'_>>,
-    furnish: impl FnOnce() -> Result<()>,
+    outside: &mut Outside,
+    furnish: impl FnOnce(&mut Outside) -> Result<()>,
 ) -> Result<ExitCode> {
     let (ready, its_end) = pipe2(OFlag::O_CLOEXEC).during("make a pipe", "holder")?;
     match supervise::fork(into_cgroup)? {
         Fork::Child => {
             drop(ready);
-            hold(its_end, furnish)
+            hold(its_end, || furnish(outside))
         }
         Fork::Parent(pid) => {
             drop((its_end, furnish));
@@ -42,7 +44,9 @@ pub(crate) fn start(
             await_ready(ready, record.cgroup().map(|_| TOO_SMALL))?;
             let process = Process::open(pid.as_raw())?;
             record.set_process(&process, &ids(pid, kinds)?);
-            record.write()?;
+            // Before the record, for what is printed cannot be taken back.
+            outside.keep()?;
+            record.write().inspect_err(|_| outside.take_back())?;
             end_it.keep();
             Ok(ExitCode::SUCCESS)
         }

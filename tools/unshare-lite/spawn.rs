@@ -54,11 +54,14 @@ impl Outside {
         self.pid_pinner.as_mut().map_or(Ok(()), Outsider::act)
     }
 
-    fn keep(&mut self) -> Result<()> {
-        self.pinners().try_for_each(Outsider::keep)
+    /// Lets what they made stand: all of it or nothing.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        let kept = self.pinners().try_for_each(Outsider::keep);
+        kept.inspect_err(|_| self.take_back())
     }
 
-    fn take_back(&mut self) {
+    /// Has it taken back after all.
+    pub(crate) fn take_back(&mut self) {
         self.each(Outsider::take_back);
     }
 
@@ -91,7 +94,7 @@ pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
     let own_cgroup_namespace = plan.is_for_the_child(NamespaceKind::Cgroup);
     let Plan { inside: furniture, ending, record, cgroup, kinds, .. } = plan;
     let into_cgroup = cgroup.as_ref().and_then(Entrance::v2_directory);
-    if matches!(ending, Ending::Fork { .. } | Ending::Detach) {
+    if matches!(ending, Ending::Fork { .. }) {
         outside.each(Outsider::leave_to_the_child);
     }
     let begin = |outside: &mut Outside| {
@@ -124,11 +127,10 @@ pub(crate) fn finish(plan: Plan, mut outside: Outside) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::from(ended.status()))
         }
-        Ending::Detach => detach::start(record.unwrap_or_default(), &kinds, into_cgroup, move || {
-            begin(&mut outside)?;
-            inside::furnish(&furniture)?;
-            outside.keep()
-        }),
+        Ending::Detach => {
+            let furnish = |outside: &mut Outside| begin(outside).and_then(|()| inside::furnish(&furniture));
+            detach::start(record.unwrap_or_default(), &kinds, into_cgroup, &mut outside, furnish)
+        }
         Ending::PinOnly => {
             inside::furnish(&furniture)?;
             outside.keep()?;
