@@ -105,7 +105,11 @@ pub fn run_beside<'a>(
             drop((word, line, child)); // what the child holds, it alone holds now
             let end_it = Undo::new(|| end(pid));
             let watch = Watch::over(pid, report, options.init_for, beside)?;
-            let _ = write(&parents_word, b"!"); // without it the child fails, and says so
+            match write(&parents_word, b"!") {
+                Ok(_) | Err(Errno::EPIPE) => {} // it has failed already, and says so
+                // Never told, it would wait for ever.
+                Err(errno) => return Err(errno).during("tell to begin", "child"),
+            }
             let ended = watch.until_it_ends(&signals.queue)?;
             end_it.keep();
             drop(parents_word); // open until here: so the child knows that we live
