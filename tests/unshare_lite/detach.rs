@@ -3,14 +3,17 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2, write};
 use serde_json::{Value, json};
 
 use crate::a_thousand;
 use crate::common::namespace::own_namespace;
+use crate::common::process::children;
 use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 
 const ALL: &str = "--detach --mount --pid --uts --ipc --net --hostname demo";
@@ -231,14 +234,32 @@ fn a_reader_that_has_gone_leaves_no_holder() {
         return;
     }
     let scene = Scene::new();
-    scene.sh("unshare-lite --detach --pid | :").assert().success();
-    scene.sh("(sleep 0.3; exec unshare-lite --detach --pid) | exec true").assert().success();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    // The pipe may have taken the record before its reader went; then the holder is what was asked for.
-    for pid in scene.processes() {
-        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    drop(reader);
+    let status = scene.std_sh("exec unshare-lite --detach --pid").stdout(writer).status().unwrap();
+    assert_eq!(status.signal(), Some(Signal::SIGPIPE as i32));
+    scene.assert_all_ends();
+}
+
+#[test]
+fn a_tool_that_is_killed_before_its_record_is_out_leaves_no_holder() {
+    if !needs(&[Need::Root]) {
+        return;
     }
-    eventually("no holder", || scene.processes().is_empty());
+    let scene = Scene::new();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        // A pipe that is full: the tool waits in the last thing that it does but one.
+        let (_reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        while write(&writer, &[0; 4096]).is_ok() {}
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        let mut tool = scene.std_sh("exec unshare-lite --detach --pid").stdout(writer).spawn().unwrap();
+        eventually("the holder is there", || !children(tool.id() as i32).is_empty());
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(scene.processes().len(), 2, "both wait");
+        kill(Pid::from_raw(tool.id() as i32), signal).unwrap();
+        tool.wait().unwrap();
+        scene.assert_all_ends();
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use common::undo::Undo;
 use common::{During as _, Error, Result, trace};
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid, write};
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, read, setsid, write};
 
 use crate::relay;
 use crate::spawn::Outside;
@@ -31,14 +31,15 @@ pub(crate) fn start(
     outside: &mut Outside,
     furnish: impl FnOnce(&mut Outside) -> Result<()>,
 ) -> Result<ExitCode> {
-    let (ready, its_end) = pipe2(OFlag::O_CLOEXEC).during("make a pipe", "holder")?;
+    let (ready, is_ready) = pipe2(OFlag::O_CLOEXEC).during("make a pipe", "holder")?;
+    let (stays, may_stay) = pipe2(OFlag::O_CLOEXEC).during("make a pipe", "holder")?;
     match supervise::fork(into_cgroup)? {
         Fork::Child => {
-            drop(ready);
-            hold(its_end, || furnish(outside))
+            drop((ready, may_stay));
+            hold(is_ready, stays, || furnish(outside))
         }
         Fork::Parent(pid) => {
-            drop((its_end, furnish));
+            drop((is_ready, stays, furnish));
             trace::step(format_args!("start an idle process, {pid}, to hold the namespaces"));
             let end_it = Undo::new(|| end(pid));
             await_ready(ready, record.cgroup().map(|_| TOO_SMALL))?;
@@ -47,6 +48,7 @@ pub(crate) fn start(
             // Before the record, for what is printed cannot be taken back.
             outside.keep()?;
             record.write().inspect_err(|_| outside.take_back())?;
+            write(&may_stay, b"!").during("let it stay", "holder")?;
             end_it.keep();
             Ok(ExitCode::SUCCESS)
         }
@@ -77,23 +79,24 @@ fn end(pid: Pid) {
     let _ = wait::wait(pid);
 }
 
-/// The holder's life.
-fn hold(ready: OwnedFd, furnish: impl FnOnce() -> Result<()>) -> ! {
-    let prepared = furnish().and_then(|()| let_go_of_the_caller(&ready));
+/// The holder's life. Whom nobody has a record of does not stay, however the tool has ended.
+fn hold(ready: OwnedFd, stays: OwnedFd, furnish: impl FnOnce() -> Result<()>) -> ! {
+    let prepared = furnish().and_then(|()| let_go_of_the_caller(&[ready.as_fd(), stays.as_fd()]));
     let word = match &prepared {
         Ok(()) => "+".to_owned(),
         Err(error) => format!("-{}", relay::pack(error)),
     };
     let _ = write(&ready, word.as_bytes());
     drop(ready);
-    if prepared.is_ok() {
+    if prepared.is_ok() && read(&stays, &mut [0]) == Ok(1) {
+        drop(stays);
         idle();
     }
     exit_now(125)
 }
 
 /// Nothing of the caller stays open or reachable: no terminal, directory or stream.
-fn let_go_of_the_caller(ready: &OwnedFd) -> Result<()> {
+fn let_go_of_the_caller(but: &[BorrowedFd<'_>]) -> Result<()> {
     setsid().during("begin a session", "holder")?;
     chdir("/").during("change the working directory", "/")?;
     let null = File::options().read(true).write(true).open("/dev/null").during("open", "/dev/null")?;
@@ -102,7 +105,7 @@ fn let_go_of_the_caller(ready: &OwnedFd) -> Result<()> {
         .and_then(|()| dup2_stderr(null.as_fd()))
         .during("redirect the standard streams to", "/dev/null")?;
     drop(null);
-    close_all_but(&[ready.as_fd()]).during("close", "inherited descriptors")?;
+    close_all_but(but).during("close", "inherited descriptors")?;
     // All signals wait until we ask for them: PID 1 would ignore most, and none may kill it by surprise.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None).during("block", "signals")
 }

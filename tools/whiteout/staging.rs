@@ -90,7 +90,10 @@ fn open_new(parent: &Directory, name: &OsStr) -> Result<Option<(Directory, File)
 
 /// Removes what a killed run left; one at work holds the lock.
 fn remove_abandoned(parent: &Directory, name: &OsStr) -> Result<()> {
-    let directory = parent.child(name)?;
+    let directory = match parent.child(name) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()), // somebody else did
+        directory => directory?,
+    };
     let _lock = lock(&directory)?;
     if is_at(&directory, parent, name)? { remove::remove(parent, name) } else { Ok(()) }
 }
