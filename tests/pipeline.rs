@@ -199,7 +199,7 @@ fn exec_by_pid_enters_the_chains_container() {
     let name = scene.name();
     let script = format!(
         "unshare-lite --mount --pid --uts --ipc --net --hostname demo -- cgset {name} pids.max=32 -- \
-         unionmount --lower / --ephemeral /mnt -- pivot --mount-api /mnt -- sh -c 'echo up >/ready; exec sleep 60' & \
+         unionmount --lower / --ephemeral /mnt -- pivot --mount-api /mnt -- sh -c 'echo up >/ready; exec sleep 600' & \
          chain=$!; n=0; while [ $n -lt 500 ]; do \
            for pid in $(cat /proc/$chain/task/$chain/children 2>/dev/null); do \
              [ \"$(cat /proc/$pid/comm)\" = sleep ] && break 2; \

@@ -169,7 +169,7 @@ fn more_processes_than_the_limit_cannot_be_made() {
     }
     let scene = Scene::new();
     // A shell that cannot fork ends; so a second one, outside of the loop, counts.
-    let script = "(n=0; while [ $n -lt 64 ]; do sleep 60 & n=$((n+1)); done) 2>/dev/null; for p in /proc/[0-9]*; do echo $p; done";
+    let script = "(n=0; while [ $n -lt 64 ]; do sleep 600 & n=$((n+1)); done) 2>/dev/null; for p in /proc/[0-9]*; do echo $p; done";
     let printed = stdout(&scene.sh(&format!("{} sh -c '{script}'", container(&scene))).assert());
     let count = printed.lines().count();
     assert!((20..=32).contains(&count), "{count} processes under pids.max=32");
@@ -181,12 +181,12 @@ fn its_end_is_the_commands_end_and_only_the_cgroup_directory_stays() {
         return;
     }
     let scene = Scene::new();
-    scene.sh(&format!("{} sh -c 'sleep 60 & exit 7'", container(&scene))).assert().code(7);
+    scene.sh(&format!("{} sh -c 'sleep 600 & exit 7'", container(&scene))).assert().code(7);
     assert_eq!(scene.processes(), [] as [i32; 0]);
     assert_eq!(scene.mounts(), [] as [std::path::PathBuf; 0]);
     assert!(!scene.cgroups().is_empty(), "the group stays until it is removed");
     scene.sh(&format!("cgset --kill --delete {}", scene.name())).assert().success();
-    scene.user_sh(&format!("{} sh -c 'sleep 60 & exit 7'", rootless())).assert().code(7);
+    scene.user_sh(&format!("{} sh -c 'sleep 600 & exit 7'", rootless())).assert().code(7);
     scene.assert_nothing_left();
 }
 
@@ -213,7 +213,7 @@ fn killed_at_any_instant_nothing_stays_but_the_cgroup_directory() {
     }
     let scene = Scene::new();
     for tenths in [0, 1, 2, 5, 10, 20, 40] {
-        let mut chain = scene.std_sh(&format!("exec {} sleep 60", container(&scene))).spawn().unwrap();
+        let mut chain = scene.std_sh(&format!("exec {} sleep 600", container(&scene))).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(tenths * 10));
         chain.kill().unwrap();
         chain.wait().unwrap();

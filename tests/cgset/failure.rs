@@ -186,7 +186,7 @@ fn a_limit_below_what_is_in_use_is_told_on_v1() {
     let scene = Scene::new();
     scene.tool("cgset").args([scene.name(), "memory.max=64M", "memory.swap.max=0"]).assert().success();
     // dd holds what it cannot hand on.
-    let script = "exec cgset $G -- sh -c 'dd if=/dev/zero bs=32M count=1 | sleep 60'";
+    let script = "exec cgset $G -- sh -c 'dd if=/dev/zero bs=32M count=1 | sleep 600'";
     let mut child = scene.std_sh(script).env("G", scene.name()).spawn().unwrap();
     let used = || control(&scene, "memory", "", "memory.usage_in_bytes").parse::<u64>().unwrap();
     crate::common::eventually("the memory is held", || used() > 32 << 20);

@@ -84,7 +84,7 @@ fn rm_kills_what_the_command_leaves_behind() {
     }
     let scene = Scene::new();
     let script =
-        "setsid sleep 60 >/dev/null 2>&1 & (trap '' TERM HUP INT; sleep 60 >/dev/null 2>&1) & exit 3";
+        "setsid sleep 600 >/dev/null 2>&1 & (trap '' TERM HUP INT; sleep 600 >/dev/null 2>&1) & exit 3";
     scene.tool("cgset").args(["--rm", scene.name(), "--", "sh", "-c", script]).assert().code(3);
     scene.assert_nothing_left();
 }
@@ -105,7 +105,7 @@ fn after_a_killed_cgset_the_same_command_line_works() {
         return;
     }
     let scene = Scene::new();
-    let line = format!("exec cgset --rm {} pids.max=30 -- sleep 60", scene.name());
+    let line = format!("exec cgset --rm {} pids.max=30 -- sleep 600", scene.name());
     let mut first = scene.std_sh(&line).spawn().unwrap();
     eventually("the command runs", || scene.processes().len() == 2);
     first.kill().unwrap();

@@ -142,7 +142,7 @@ fn with_cgroup_v1_alone_everything_is_done_there() {
         cgset $G --thaw; until test $(wc -c <count) -gt $b; do sleep 0.01; done
         cgset $G --stat >/dev/null
         cgset $G --freeze; cgset $G --kill --delete; wait $spinner || echo $?
-        cgset --rm $G/a/b -- sh -c "sleep 60 >&- 2>&- & exit 5" || echo $?"#;
+        cgset --rm $G/a/b -- sh -c "sleep 600 >&- 2>&- & exit 5" || echo $?"#;
     scene.file("script", script);
     let line = "unshare --mount --propagation private sh -e script";
     let run = scene.sh(line).env("G", scene.name()).assert().success();

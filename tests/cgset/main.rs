@@ -48,7 +48,7 @@ pub fn control(scene: &Scene, controller: &str, v2: &str, v1: &str) -> String {
 
 /// A process of the scene that does nothing for a minute.
 pub fn sleeper(scene: &Scene) -> Child {
-    scene.std_sh("exec sleep 60").spawn().unwrap()
+    scene.std_sh("exec sleep 600").spawn().unwrap()
 }
 
 /// The paths in /proc/PID/cgroup, without those of named hierarchies.

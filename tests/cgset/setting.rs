@@ -327,7 +327,7 @@ fn an_out_of_memory_group_dies_as_a_whole() {
         return;
     }
     let scene = Scene::new();
-    let script = "sleep 60 & dd if=/dev/zero of=/dev/null bs=200M count=1; echo alive";
+    let script = "sleep 600 & dd if=/dev/zero of=/dev/null bs=200M count=1; echo alive";
     let args = ["--rm", scene.name(), "memory.max=32M", "memory.oom.group=1", "--", "sh", "-c", script];
     scene.tool("cgset").args(args).assert().code(137).stdout("");
     scene.assert_nothing_left();

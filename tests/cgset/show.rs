@@ -157,11 +157,11 @@ fn the_list_shows_groups_and_processes() {
     scene.tool("cgset").args([&format!("{}/a", scene.name()), "--pid", &pid.to_string()]).assert().success();
     let list = stdout(&scene.tool("cgset").args([scene.name(), "--list"]).assert().success());
     let name = scene.name();
-    assert_eq!(list, format!("{name}\n{name}/a\n  {pid:>7} sleep 60\n{name}/odd\\xff\n"));
+    assert_eq!(list, format!("{name}\n{name}/a\n  {pid:>7} sleep 600\n{name}/odd\\xff\n"));
     let list = json_of(&scene, &["--list"]);
     assert_eq!(
         list[1],
-        serde_json::json!({"path": format!("{name}/a"), "processes": [{"pid": pid, "command": "sleep 60"}]})
+        serde_json::json!({"path": format!("{name}/a"), "processes": [{"pid": pid, "command": "sleep 600"}]})
     );
     assert_eq!(list[2]["path"], serde_json::json!(odd));
     scene.tool("cgset").args([name, "--kill", "--delete", "--recursive"]).assert().success();

@@ -138,7 +138,7 @@ impl Scene {
         self.prepare(&mut command);
         let mut command = assert_cmd::Command::from_std(command);
         // A test that hangs is a test that fails.
-        command.timeout(std::time::Duration::from_secs(60));
+        command.timeout(super::patience());
         command
     }
 

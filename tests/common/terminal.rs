@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::sys::terminal::{Size, open_peer, set_size};
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, posix_openpt};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 
@@ -54,7 +54,7 @@ impl Terminal {
 
     /// Waits until this appears; returns what appeared before it.
     pub fn shows(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + super::patience();
         loop {
             if let Some(at) = self.seen.find(text) {
                 let rest = self.seen.split_off(at + text.len());
@@ -70,7 +70,7 @@ impl Terminal {
     /// One piece of output; nothing more comes by the deadline, or after the last process.
     fn read_on(&mut self, deadline: Instant) -> bool {
         let mut source = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis().min(30_000) as u16;
+        let left = PollTimeout::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();
         if poll(&mut source, left) != Ok(1) {
             return false;
         }
@@ -96,7 +96,7 @@ impl Terminal {
 
     /// Waits for the leader's end, showing nothing more.
     pub fn ends(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + super::patience();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

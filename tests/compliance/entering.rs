@@ -105,7 +105,7 @@ fn a_command_in_a_pid_namespace_is_its_child_unless_told_not_to_fork() {
 
 /// The start of a script: a process `$pid` whose root is `root`, and its directory `tmp` there.
 const CHROOTED: &str = "mkfifo root/ready
-    chroot root sh -c 'cd tmp; echo >/ready; exec sleep 60' </dev/null >/dev/null 2>&1 & pid=$!
+    chroot root sh -c 'cd tmp; echo >/ready; exec sleep 600' </dev/null >/dev/null 2>&1 & pid=$!
     read -r _ <root/ready; rm root/ready
     ";
 

@@ -76,7 +76,7 @@ fn target(options: &str) -> String {
 /// The same in what another tool makes, which may be its parent.
 fn below(tool: &str) -> String {
     format!(
-        "mkfifo ready; {tool} sh -c 'echo >ready; exec sleep 60' </dev/null >/dev/null 2>&1 & pid=$!
+        "mkfifo ready; {tool} sh -c 'echo >ready; exec sleep 600' </dev/null >/dev/null 2>&1 & pid=$!
          read -r _ <ready; rm ready
          child=$(cat /proc/$pid/task/$pid/children); pid=${{child:-$pid}}; pid=${{pid%% *}}
          "

@@ -124,7 +124,7 @@ fn the_child_gets_the_signal_of_kill_child_when_the_tool_is_killed() {
     }
     // Without a name it is SIGKILL, which nobody catches: the line that the child holds is closed.
     let script = "mkfifo line ready
-        $unshare --uts --kill-child -- sh -c 'exec >line; echo >ready; trap \"\" TERM HUP INT; sleep 60 </dev/null >/dev/null 2>&1 & wait' &
+        $unshare --uts --kill-child -- sh -c 'exec >line; echo >ready; trap \"\" TERM HUP INT; sleep 600 </dev/null >/dev/null 2>&1 & wait' &
         tool=$!; { read -r _ <ready; kill -9 $tool; timeout 20 cat && echo closed; } <line";
     run(&scene, script).success().stdout("closed\n");
 }

@@ -26,7 +26,7 @@ const PLAIN: Entry =
     Entry { page: "", begins: "", by: By::Root, before: "", input: "", after: "", shows: &[] };
 
 /// A process `$PID` with a network of its own.
-const A_PROCESS: &str = "mkfifo up; unshare-lite --net --lo -- sh -c 'echo >up; exec sleep 60' </dev/null >/dev/null 2>&1 & PID=$!; read -r _ <up";
+const A_PROCESS: &str = "mkfifo up; unshare-lite --net --lo -- sh -c 'echo >up; exec sleep 600' </dev/null >/dev/null 2>&1 & PID=$!; read -r _ <up";
 
 /// A container with a record in demo.json.
 const A_CONTAINER: &str = "unshare-lite --detach --mount --pid --uts --ipc --net --hostname demo |
@@ -57,7 +57,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry {
         page: "cgset.1",
         begins: "cgset demo --stat",
-        before: "mkfifo up; cgset demo pids.max=20 -- sh -c 'echo >up; exec sleep 60' </dev/null >/dev/null 2>&1 & read -r _ <up",
+        before: "mkfifo up; cgset demo pids.max=20 -- sh -c 'echo >up; exec sleep 600' </dev/null >/dev/null 2>&1 & read -r _ <up",
         after: "cgset demo --get cgroup.freeze; cgset demo --thaw; cgset demo --kill --delete",
         shows: &["memory", "pids", "cgroup.freeze=1\n"],
         ..PLAIN

@@ -54,7 +54,7 @@ fn root_and_working_directory_are_the_targets() {
     let root = scene.rootfs("root");
     scene.dir("root/work");
     let line = format!(
-        "exec unshare-lite --mount -- chroot {} sh -c 'cd /work; echo; exec sleep 60'",
+        "exec unshare-lite --mount -- chroot {} sh -c 'cd /work; echo; exec sleep 600'",
         root.display()
     );
     let target = Target::start(&scene, &line);

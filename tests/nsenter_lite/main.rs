@@ -77,4 +77,4 @@ fn user_command(scene: &Scene, line: &str) -> std::process::Command {
 }
 
 /// What a container's first process does: it says that it is there, and stays.
-const STAY: &str = "sh -c 'echo; exec sleep 60'";
+const STAY: &str = "sh -c 'echo; exec sleep 600'";

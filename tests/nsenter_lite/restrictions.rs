@@ -151,7 +151,7 @@ fn the_entering_process_cannot_be_looked_into() {
     // Root of the container, and the same user outside.
     let spy = "echo; look() { ls $1/fd/ >/dev/null 2>&1 && echo seen || echo refused; }
         while [ ! -s result ]; do for pid in /proc/[0-9]*; do
-        [ \"$(cat $pid/comm)\" = nsenter-lite ] && look $pid >result; done; done; exec sleep 60";
+        [ \"$(cat $pid/comm)\" = nsenter-lite ] && look $pid >result; done; done; exec sleep 600";
     let line = format!("exec unshare-lite -r -p --mount-proc -- sh -c '{spy}'");
     let target = Target::spawn_here(user_command(&scene, &line));
     // Where it closes what COMMAND must not have, it is inside and has next to nothing left to do.

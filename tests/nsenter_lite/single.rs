@@ -116,7 +116,7 @@ fn the_working_directory_is_where_it_was_asked_for() {
     scene.dir("root/work/deep");
     scene.dir("host");
     let line =
-        format!("exec unshare-lite -m -- chroot {} sh -c 'cd work; echo; exec sleep 60'", root.display());
+        format!("exec unshare-lite -m -- chroot {} sh -c 'cd work; echo; exec sleep 600'", root.display());
     let target = Target::start(&scene, &line);
     let enter =
         |options: &str| scene.sh(&format!("nsenter-lite -t {} {options} -- pwd", target.pid)).assert();

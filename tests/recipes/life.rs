@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::common::terminal::Terminal;
-use crate::common::{stderr, stdout};
+use crate::common::{patience, stderr, stdout};
 use crate::{Store, can_run, can_run_here};
 
 impl Store {
     /// Waits until this line prints that.
     fn wait_for(&self, line: &str, expected: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + patience();
         loop {
             let output = self.sh(line).output().unwrap();
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -156,7 +156,7 @@ fn what_a_killed_recipe_left_is_cleared_away_once_nothing_uses_it() {
         return;
     }
     let store = Store::new();
-    store.dockerfile("slow", "FROM base\nRUN echo up; sleep 60\n");
+    store.dockerfile("slow", "FROM base\nRUN echo up; sleep 600\n");
     let line = "build slow 2>log & build=$!
         until grep -qx up log; do sleep 0.05; done
         left=$(echo store/.work.*) step=$(cat /proc/$build/task/$build/children)

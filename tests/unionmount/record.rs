@@ -10,7 +10,7 @@ use crate::two_layers;
 /// A process in namespaces of its own, as `unshare-lite --detach` makes one, and its record.
 fn container(scene: &Scene, unshare: &str) -> (Child, String) {
     let separator = if unshare.contains(" -- ") { "" } else { "--" };
-    let script = format!("exec unshare-lite {unshare} {separator} sh -c 'echo; exec sleep 60'");
+    let script = format!("exec unshare-lite {unshare} {separator} sh -c 'echo; exec sleep 600'");
     let mut child = scene.std_sh(&script).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = [0];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();

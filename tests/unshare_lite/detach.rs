@@ -119,7 +119,7 @@ fn what_runs_inside_ends_with_the_holder() {
     }
     let scene = Scene::new();
     let (_, pid) = detach(&scene, ALL);
-    scene.sh(&format!("nsenter-lite -t {pid} -- sh -c 'sleep 60 >/dev/null 2>&1 &'")).assert().success();
+    scene.sh(&format!("nsenter-lite -t {pid} -- sh -c 'sleep 600 >/dev/null 2>&1 &'")).assert().success();
     assert_eq!(scene.processes().len(), 2);
     end(&scene, pid, Signal::SIGKILL);
 }
@@ -298,7 +298,7 @@ fn neither_can_that_of_an_init_or_of_its_parent() {
     // A copy, so that an attack that succeeds harms nobody but this test.
     scene.sh("cp $(command -v unshare-lite) mine").assert().success();
     let before = fs::read(scene.path("mine")).unwrap();
-    let mut command = scene.std_sh("exec ./mine --pid --init -- sh -c 'echo; exec sleep 60'");
+    let mut command = scene.std_sh("exec ./mine --pid --init -- sh -c 'echo; exec sleep 600'");
     let mut tool = command.stdout(Stdio::piped()).spawn().unwrap();
     tool.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let parent = tool.id();

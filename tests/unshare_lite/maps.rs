@@ -88,7 +88,7 @@ fn user_namespaces_nest_three_deep_each_with_its_map() {
     };
     let (one, two, three) = (level(0, 100_000, 1000), level(0, 100, 100), level(0, 10, 5));
     // The innermost root is 100,000 + 100 + 10 outside: its process's owner says so.
-    let inside = "id -u; exec sleep 60";
+    let inside = "id -u; exec sleep 600";
     let script = format!(
         "{one} {two} {three} sh -c '{inside}' >id & while [ ! -s id ]; do sleep 0.01; done
         cat id; stat -c %u /proc/$!; kill -9 $!"

@@ -90,7 +90,7 @@ fn a_pid_namespace_is_pinned_by_its_first_process() {
         return;
     }
     let scene = Scene::new();
-    let script = "unshare-lite --pid=pid -- sh -c 'echo; exec sleep 60' >ready & while [ ! -s ready ]; do sleep 0.01; done
+    let script = "unshare-lite --pid=pid -- sh -c 'echo; exec sleep 600' >ready & while [ ! -s ready ]; do sleep 0.01; done
         nsenter-lite -t $$ --pid=pid -- sh -c 'echo $$'; kill -9 $!";
     let seen = stdout(&scene.sh(script).assert());
     assert_eq!(seen, "2\n");

@@ -82,7 +82,7 @@ fn each_signal_that_can_be_forwarded_reaches_the_command() {
     // (Not by a sigset_t, from which glibc keeps 32 and 33.)
     let mask = Mask::ALL.block_only().unwrap();
     let tools: Vec<_> =
-        FORKS.iter().map(|options| start(&scene, options, "echo ready; exec sleep 60").0).collect();
+        FORKS.iter().map(|options| start(&scene, options, "echo ready; exec sleep 600").0).collect();
     mask.block_only().unwrap();
     for mut tool in tools {
         let command = last_below(tool.id() as i32);
@@ -129,14 +129,14 @@ fn as_pid_1_a_command_without_a_handler_ignores_sigterm_but_not_under_init() {
         return;
     }
     let scene = Scene::new();
-    let (mut tool, _) = start(&scene, "--pid", "echo ready; exec sleep 60");
+    let (mut tool, _) = start(&scene, "--pid", "echo ready; exec sleep 600");
     send(&tool, Signal::SIGTERM);
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(tool.try_wait().unwrap().is_none(), "PID 1 is protected from what it does not handle");
     send(&tool, Signal::SIGKILL);
     assert_eq!(tool.wait().unwrap().signal(), Some(9));
 
-    let (mut tool, _) = start(&scene, "--pid --init", "echo ready; exec sleep 60");
+    let (mut tool, _) = start(&scene, "--pid --init", "echo ready; exec sleep 600");
     send(&tool, Signal::SIGTERM);
     assert_eq!(tool.wait().unwrap().code(), Some(143));
     eventually("all end", || scene.processes().is_empty());
@@ -151,8 +151,8 @@ fn nothing_survives_the_tools_death_by_sigkill() {
     for options in
         FORKS.into_iter().chain(["--pid --fork -r -m --mount-proc", "--pid --init -S 1000 -G 1000"])
     {
-        let background = if options.contains("--pid") { "sleep 60 & " } else { "" };
-        let (mut tool, _) = start(&scene, options, &format!("{background}echo ready; exec sleep 60"));
+        let background = if options.contains("--pid") { "sleep 600 & " } else { "" };
+        let (mut tool, _) = start(&scene, options, &format!("{background}echo ready; exec sleep 600"));
         send(&tool, Signal::SIGKILL);
         tool.wait().unwrap();
         eventually(options, || scene.processes().is_empty());
@@ -244,7 +244,7 @@ fn a_stopped_command_stops_the_tool_and_both_go_on_together() {
     }
     let scene = Scene::new();
     for options in FORKS {
-        let (mut tool, _) = start(&scene, options, "echo ready; exec sleep 60");
+        let (mut tool, _) = start(&scene, options, "echo ready; exec sleep 600");
         let (outer, command) = (tool.id() as i32, last_below(tool.id() as i32));
         kill(Pid::from_raw(command), Signal::SIGSTOP).unwrap();
         eventually("the tool stops", || state(outer) == 'T' && state(command) == 'T');
@@ -280,7 +280,8 @@ fn what_is_left_in_a_pid_namespace_ends_with_its_command() {
     }
     let scene = Scene::new();
     for options in ["--pid", "--pid --init"] {
-        let script = "(setsid sleep 60 >/dev/null 2>&1 &); (trap : TERM; sleep 60 >/dev/null 2>&1 &); exit 4";
+        let script =
+            "(setsid sleep 600 >/dev/null 2>&1 &); (trap : TERM; sleep 600 >/dev/null 2>&1 &); exit 4";
         scene.sh(&format!("unshare-lite {options} -- sh -c '{script}'")).assert().code(4);
         scene.assert_nothing_left();
     }
@@ -302,7 +303,7 @@ fn the_command_finds_no_child_that_it_never_made() {
 #[test]
 fn an_ordinary_users_container_ends_with_the_tool_too() {
     let scene = Scene::new();
-    let script = "unshare-lite -r -p --mount-proc -- sh -c 'echo ready; sleep 60' >said & while [ ! -s said ]; do sleep 0.01; done; kill -9 $!";
+    let script = "unshare-lite -r -p --mount-proc -- sh -c 'echo ready; sleep 600' >said & while [ ! -s said ]; do sleep 0.01; done; kill -9 $!";
     scene.user_sh(script).assert().success();
     eventually("all end", || scene.processes().is_empty());
 }
