@@ -233,3 +233,22 @@ fn a_record_of_the_machines_own_init_moves_nothing() {
     assert!(stderr(&run).contains("it is an ancestor of cgset itself"), "{}", stderr(&run));
     scene.assert_nothing_left();
 }
+
+#[test]
+fn a_container_whose_status_cannot_be_read_is_moved_all_the_same() {
+    if !needs(&[Need::Root, Need::Cgroup, Need::Program("strace"), Need::Program("jq")]) {
+        return;
+    }
+    let scene = Scene::new();
+    let script = format!(
+        "unshare-lite --detach --pid >record; pid=$(jq .pid record)
+         strace -o trace -P /proc/$pid/status -e trace=openat -e inject=openat:error=EPERM \\
+             cgset --from record {0} pids.max=9 >next
+         grep -c INJECTED trace; grep -c {0} /proc/$pid/cgroup; cgset --from next --kill --delete",
+        scene.name()
+    );
+    let seen = stdout(&scene.sh(&script).assert().success());
+    let counts: Vec<u32> = seen.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(counts.iter().all(|count| *count > 0), "{seen}");
+    scene.assert_all_ends();
+}

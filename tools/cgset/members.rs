@@ -155,7 +155,7 @@ fn container_of(init: &Process) -> Result<BTreeSet<i32>> {
     for entry in fs::read_dir("/proc").during("list", "/proc")? {
         let name = entry.during("list", "/proc")?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // One that ends while we look is no member any more.
+        // One that ends while we look is no member any more; one that we may not look at is another user's.
         let Ok(parent) = procfs::status(pid, "PPid") else { continue };
         parents.insert(pid, parent.parse().unwrap_or(0));
         // A container without a PID namespace of its own is PID 1's descendants.
@@ -177,7 +177,9 @@ fn container_of(init: &Process) -> Result<BTreeSet<i32>> {
         }
         false
     };
-    Ok(parents.keys().copied().filter(|pid| descends(*pid)).collect())
+    let descendants: Vec<_> = parents.keys().copied().filter(|pid| descends(*pid)).collect();
+    members.extend(descendants);
+    Ok(members)
 }
 
 /// The directories of the subtree at `directory`, itself first, parents before children.
