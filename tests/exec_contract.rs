@@ -50,6 +50,7 @@ fn all_256_exit_codes_pass_through() {
             "n=0; while [ $n -lt 256 ]; do {chain} -- sh -c \"exit $n\"; c=$?; [ $c -eq $n ] || echo $n became $c; n=$((n+{step})); done"
         );
         let output = scene.sh(&script).output().unwrap();
+        assert!(output.status.success(), "{chain}: it hangs, or did not get to the last code");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{chain}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{chain}");
     }

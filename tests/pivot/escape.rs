@@ -145,11 +145,19 @@ fn a_target_that_is_swapped_meanwhile_stays_inside_or_the_tool_fails() {
     for _ in (0..rounds).take_while(|_| start.elapsed() < Duration::from_secs(10)) {
         scene.sh(script).assert().success();
     }
+    // No attack where no run succeeds: at times the mount must be made, at its target.
+    let mount_points = || -> Vec<String> {
+        let tables = fs::read_to_string(scene.path("tables")).unwrap();
+        tables.lines().filter_map(|line| line.split(' ').nth(4).map(str::to_owned)).collect()
+    };
+    eventually("a volume is mounted at the swapped target", || {
+        scene.sh(script).assert().success();
+        mount_points().iter().any(|at| at == "/shared/t/x")
+    });
     assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "something was made in the host's directory");
     assert!(swapper.stop() > 10, "the swapper did not get to run");
-    let tables = fs::read_to_string(scene.path("tables")).unwrap();
     let place = host.display().to_string();
-    assert!(!tables.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| at.starts_with(&place))));
+    assert!(!mount_points().iter().any(|at| at.starts_with(&place)));
     scene.assert_nothing_left();
 }
 
@@ -246,9 +254,11 @@ fn no_cgroup_file_can_be_written() {
         return;
     }
     let scene = Scene::new();
-    let script = "for f in $(find /sys/fs/cgroup -type f -name release_agent -o -type f -name cgroup.procs -o -type f -name notify_on_release); do \
-                  echo 1 2>/dev/null > $f && echo $f; done 2>/dev/null; mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; echo end";
-    assert_eq!(inside_of(&scene, "--mount --cgroup", "--mount-api", script), "end");
+    let script = "n=0; for f in $(find /sys/fs/cgroup -type f -name release_agent -o -type f -name cgroup.procs -o -type f -name notify_on_release); do \
+                  n=$((n+1)); echo 1 2>/dev/null > $f && echo $f; done 2>/dev/null; mkdir /sys/fs/cgroup/x 2>/dev/null && echo made; echo tried $n";
+    let seen = inside_of(&scene, "--mount --cgroup", "--mount-api", script);
+    let tried = seen.strip_prefix("tried ").unwrap_or_else(|| panic!("written to: {seen}"));
+    assert!(tried.parse::<u32>().unwrap() >= 1, "no cgroup file was there to be tried");
 }
 
 /// CVE-2017-5226: keys pushed into the terminal of the caller.
@@ -320,11 +330,12 @@ fn the_tools_binary_on_the_host_is_out_of_reach() {
             fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(same)
                 && fs::metadata(format!("/proc/{pid}/root/entry")).is_ok()
         };
-        let pid = (0..200).find_map(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            scene.processes().into_iter().find(is_ours)
+        let mut pid = None;
+        eventually("the tool is inside, as COMMAND", || {
+            pid = scene.processes().into_iter().find(is_ours);
+            pid.is_some()
         });
-        let pid = pid.unwrap_or_else(|| panic!("{command}: not inside"));
+        let pid = pid.unwrap();
         // As the attack does it: hold it, wait for its end, open for writing.
         let held = fs::File::open(format!("/proc/{pid}/exe")).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -350,11 +361,9 @@ fn without_the_right_to_mount_the_tool_runs_from_memory() {
     let mut child = child.stderr(std::process::Stdio::null()).spawn().unwrap();
     let writer = fs::OpenOptions::new().write(true).open(scene.path("wait")).unwrap();
     let exe = format!("/proc/{}/exe", child.id());
-    let in_memory = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
+    eventually("the tool runs from memory", || {
         fs::read_link(&exe).is_ok_and(|name| name.display().to_string().starts_with("/memfd:pivot"))
     });
-    assert!(in_memory, "{:?}", fs::read_link(&exe));
     let held = fs::File::open(&exe).unwrap();
     drop(writer);
     child.wait().unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Need, Scene, needs, stderr, stdout};
+use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 use crate::{private, rootless, two_layers};
 
 /// Whether there are loop devices; without them, on an old kernel, no image can be mounted.
@@ -36,13 +36,7 @@ fn a_squashfs_image_is_a_layer_and_its_loop_device_goes_with_the_mount() {
          echo x > merged/inner/file; cat merged/inner/file",
     );
     assert_eq!(stdout(&run.success()), "topbottom onlyinnerx\n");
-    for _ in 0..100 {
-        if loop_devices_of(&scene) == 0 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    assert_eq!(loop_devices_of(&scene), 0);
+    eventually("its loop device goes", || loop_devices_of(&scene) == 0);
     scene.assert_nothing_left();
 }
 
