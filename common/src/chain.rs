@@ -35,17 +35,21 @@ pub struct Chain {
 }
 
 impl ChainArgs {
-    /// The COMMAND, if one was given.
-    pub fn chain(self) -> Option<Chain> {
+    /// The COMMAND, if one was given; what it must not inherit closes at exec.
+    pub fn chain(self) -> Result<Option<Chain>> {
         // Arguments come from execve(2), so they hold no NUL.
         let argv: Vec<_> =
             self.command.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
-        (!argv.is_empty()).then_some(Chain { argv, preserve_fds: self.preserve_fds.into() })
+        if argv.is_empty() {
+            return Ok(None);
+        }
+        let chain = Chain { argv, preserve_fds: self.preserve_fds.into() };
+        chain.close_other_descriptors().map(|()| Some(chain))
     }
 
     /// The COMMAND, where the tool is nothing without one.
     pub fn required(self) -> Result<Chain> {
-        self.chain()
+        self.chain()?
             .ok_or_else(|| Error::usage("no COMMAND given").hint("end the line with -- COMMAND [ARG...]"))
     }
 }
@@ -74,7 +78,11 @@ impl Chain {
     /// All of [`exec_in`](Self::exec_in) but the exec: what a seccomp filter may forbid.
     pub fn prepare(&self) -> Result<()> {
         sys::startup::close_inherited_from(3 + self.preserve_fds);
-        self.close_other_descriptors()?;
+        // Ours close at exec by themselves, inherited ones since `chain()`: this is for what a library opened.
+        match sys::exec::close_on_exec_from(3 + self.preserve_fds) {
+            Err(Errno::ENOSYS | Errno::EINVAL) => {}
+            result => result.during("close on exec", "descriptors")?,
+        }
         sys::startup::restore();
         Ok(())
     }
@@ -101,7 +109,8 @@ impl Chain {
     }
 
     /// What is open above 2 and was not asked for must not reach COMMAND: a descriptor of a
-    /// host directory is a way out of the container (CVE-2024-21626).
+    /// host directory is a way out of the container (CVE-2024-21626). To be done while /proc is
+    /// the caller's: a container's may be a decoy that lists none (CVE-2025-52881).
     fn close_other_descriptors(&self) -> Result<()> {
         let first = 3 + self.preserve_fds;
         match sys::exec::close_on_exec_from(first) {

@@ -105,7 +105,7 @@ impl Plan {
     pub fn new(cli: Cli) -> Result<Self> {
         let Cli { operands, from, pid, threads, rm, owner, devices, acts, views, chain } = cli;
         let Devices { device, device_default } = devices;
-        let chain = chain.chain();
+        let chain = chain.chain()?;
         let record = from.as_deref().map(Record::read).transpose()?;
         let mut operands = operands.into_iter();
         let (controls, shows) = (acts.any(), views.any());

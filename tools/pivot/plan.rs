@@ -92,7 +92,7 @@ impl Plan {
         if keep_old.is_some() && matches!(method, MethodArg::Move | MethodArg::Chroot) {
             return Err(Error::usage("--keep-old takes pivot_root, which --method rules out"));
         }
-        let aim = match (from, chain.chain()) {
+        let aim = match (from, chain.chain()?) {
             (Some(file), None) => Aim::Container(file),
             (None, Some(command)) => Aim::Command(command),
             (None, None) => {

@@ -112,7 +112,7 @@ impl Plan {
         let data_only = features.data_only.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
         let stack = Stack { merged, data_only, settings, fuse, ..Stack::of(layers)? };
         stack.check()?;
-        let then = match (from, chain.chain()) {
+        let then = match (from, chain.chain()?) {
             (Some(record), _) => Then::HandOn { record },
             (None, Some(command)) => Then::Exec(command),
             (None, None) => Then::Return,

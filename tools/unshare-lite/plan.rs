@@ -85,7 +85,7 @@ impl Plan {
             || kinds.contains(&NamespaceKind::Pid)
             || kinds.contains(&NamespaceKind::Time);
         let death_signal = kill_child.map_or(Signal::SIGKILL, |signal| signal.0);
-        let ending = match (chain.chain(), detach) {
+        let ending = match (chain.chain()?, detach) {
             (Some(chain), _) if forks => Ending::Fork { chain, init, death_signal },
             (Some(chain), _) => Ending::Become(chain),
             (None, true) => Ending::Detach,
