@@ -5,6 +5,7 @@
 mod common;
 
 mod entering;
+mod escape;
 mod listing;
 mod restrictions;
 mod single;
