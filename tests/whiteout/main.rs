@@ -3,11 +3,13 @@
 
 mod apply;
 mod archive;
+mod bombs;
 #[path = "../common/mod.rs"]
 mod common;
 mod convert;
 mod diff;
 mod hostile;
+mod hostile_marks;
 mod marks;
 mod pack;
 mod peers;
