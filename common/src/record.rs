@@ -268,6 +268,9 @@ fn namespaces(value: &Value) -> Option<BTreeMap<NamespaceKind, u64>> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
