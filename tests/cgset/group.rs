@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
-use crate::{cgroups_of, directory, is_v1, sleeper};
+use crate::{cgroups_of, directory, sleeper};
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
 
@@ -36,12 +36,12 @@ fn the_command_runs_inside_the_group_in_every_hierarchy() {
 
 #[test]
 fn named_hierarchies_are_left_alone() {
-    if !needs(&[Need::Root, Need::CgroupV1]) {
+    if !needs(&[Need::Root, Need::CgroupV1, Need::HierarchyV1("name=systemd")]) {
         return;
     }
     let scene = Scene::new();
     let mounts = ::common::mountinfo::of_self().unwrap();
-    let Some(named) = mounts.iter().find(|mount| mount.has_super_option("name=systemd")) else { return };
+    let named = mounts.iter().find(|mount| mount.has_super_option("name=systemd")).unwrap();
     scene.tool("cgset").arg(scene.name()).assert().success();
     assert!(!named.mount_point.join(scene.name()).exists());
 }
@@ -247,7 +247,7 @@ fn cgset_does_not_kill_itself_or_the_machine() {
 
 #[test]
 fn a_cpuset_begins_with_its_parents_cpus() {
-    if !needs(&[Need::Root, Need::CgroupV1]) || !is_v1("cpuset") {
+    if !needs(&[Need::Root, Need::HierarchyV1("cpuset")]) {
         return;
     }
     let scene = Scene::new();

@@ -3,8 +3,11 @@
 //! machine of `tests/run` can have, where the same test runs.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use nix::sys::stat::major;
 
 /// Something a machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,18 +20,30 @@ pub enum Need {
     CgroupV2,
     /// Any cgroup controllers at all.
     Cgroup,
+    /// A cgroup v1 hierarchy with this controller, or with this name (`name=...`).
+    HierarchyV1(&'static str),
+    /// The controller hugetlb, on v1 or v2, and huge pages of 2 MiB.
+    Hugetlb,
     /// Time namespaces (Linux 5.6, if configured).
     TimeNamespace,
     /// Overlay's `lowerdir+` option (Linux 6.5).
     OverlayAppend,
     /// erofs of a file, without a loop device (Linux 6.12, if configured).
     ErofsOfFile,
+    /// Whiteouts that are attributes (Linux 6.8).
+    OverlayXattrWhiteouts,
+    /// Loop devices.
+    LoopDevices,
+    /// Temporary files on a disk, which has an I/O controller.
+    Disk,
     /// FUSE filesystems.
     Fuse,
     /// The user-mode-linux machine that `tests/run` boots.
     Uml,
     /// A program that some Debian package brings.
     Program(&'static str),
+    /// A file that some Debian package brings.
+    File(&'static str),
 }
 
 /// Whether the machine has all of `needs`; says what is missing.
@@ -62,9 +77,15 @@ impl Need {
             Self::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Self::OverlayAppend => kernel() >= (6, 5),
             Self::ErofsOfFile => kernel() >= (6, 12) && has_kernel_option("EROFS_FS_BACKED_BY_FILE"),
+            Self::HierarchyV1(name) => has_hierarchy_v1(name),
+            Self::Hugetlb => has_controller("hugetlb") && Path::new(PAGES_OF_2_MIB).exists(),
+            Self::OverlayXattrWhiteouts => kernel() >= (6, 8),
+            Self::LoopDevices => Path::new("/dev/loop-control").exists(),
+            Self::Disk => std::env::temp_dir().metadata().is_ok_and(|directory| major(directory.dev()) != 0),
             Self::Fuse => Path::new("/dev/fuse").exists(),
             Self::Uml => in_uml(),
             Self::Program(name) => has_program(name),
+            Self::File(path) => Path::new(path).exists(),
         }
     }
 
@@ -74,12 +95,36 @@ impl Need {
         if in_uml() {
             matches!(
                 self,
-                Self::CgroupV1 | Self::TimeNamespace | Self::OverlayAppend | Self::ErofsOfFile | Self::Fuse
+                Self::CgroupV1
+                    | Self::HierarchyV1(_)
+                    | Self::Hugetlb
+                    | Self::TimeNamespace
+                    | Self::OverlayAppend
+                    | Self::OverlayXattrWhiteouts
+                    | Self::ErofsOfFile
+                    | Self::Disk
+                    | Self::Fuse
             )
         } else {
-            matches!(self, Self::CgroupV2 | Self::CgroupV1 | Self::Uml)
+            matches!(
+                self,
+                Self::CgroupV2 | Self::CgroupV1 | Self::HierarchyV1(_) | Self::LoopDevices | Self::Uml
+            )
         }
     }
+}
+
+const PAGES_OF_2_MIB: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+
+fn has_hierarchy_v1(name: &str) -> bool {
+    let mounts = common::mountinfo::of_self().unwrap();
+    mounts.iter().any(|mount| mount.fs_type == "cgroup" && mount.has_super_option(name))
+}
+
+/// Whether the kernel has a controller, wherever it is mounted, and has not switched it off.
+fn has_controller(name: &str) -> bool {
+    let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    table.lines().any(|line| line.split('\t').next() == Some(name) && line.ends_with("\t1"))
 }
 
 fn has_filesystem(fs_type: &str) -> bool {

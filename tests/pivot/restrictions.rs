@@ -7,7 +7,7 @@ const STOCK: &str = "/usr/share/containers/seccomp.json";
 
 #[test]
 fn the_stock_profile_of_containers_common_loads_and_holds() {
-    if !needs(&[Need::Root, Need::Program("perl")]) || !std::path::Path::new(STOCK).exists() {
+    if !needs(&[Need::Root, Need::Program("perl"), Need::File(STOCK)]) {
         return;
     }
     let scene = Scene::new();

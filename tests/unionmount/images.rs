@@ -6,11 +6,6 @@ use std::path::Path;
 use crate::common::{Need, Scene, eventually, needs, stderr, stdout};
 use crate::{private, rootless, two_layers};
 
-/// Whether there are loop devices; without them, on an old kernel, no image can be mounted.
-fn has_loop_devices() -> bool {
-    Path::new("/dev/loop-control").exists()
-}
-
 fn image(scene: &Scene, maker: &str) {
     scene.sh(maker).assert().success();
 }
@@ -25,7 +20,7 @@ fn loop_devices_of(scene: &Scene) -> usize {
 
 #[test]
 fn a_squashfs_image_is_a_layer_and_its_loop_device_goes_with_the_mount() {
-    if !needs(&[Need::Root, Need::Program("mksquashfs")]) || !has_loop_devices() {
+    if !needs(&[Need::Root, Need::Program("mksquashfs"), Need::LoopDevices]) {
         return;
     }
     let scene = two_layers();
@@ -42,7 +37,7 @@ fn a_squashfs_image_is_a_layer_and_its_loop_device_goes_with_the_mount() {
 
 #[test]
 fn an_erofs_image_is_a_layer() {
-    if !needs(&[Need::Root, Need::Program("mkfs.erofs")]) || !has_loop_devices() {
+    if !needs(&[Need::Root, Need::Program("mkfs.erofs"), Need::LoopDevices]) {
         return;
     }
     let scene = two_layers();
@@ -72,7 +67,7 @@ fn an_erofs_image_takes_no_loop_device_where_the_kernel_mounts_a_file() {
 
 #[test]
 fn a_loop_device_is_held_by_the_union_and_released_by_its_unmount() {
-    if !needs(&[Need::Root, Need::Program("mksquashfs")]) || !has_loop_devices() {
+    if !needs(&[Need::Root, Need::Program("mksquashfs"), Need::LoopDevices]) {
         return;
     }
     let scene = two_layers();
@@ -91,7 +86,7 @@ fn a_loop_device_is_held_by_the_union_and_released_by_its_unmount() {
 
 #[test]
 fn an_image_that_is_none_is_refused() {
-    if !needs(&[Need::Root]) || !has_loop_devices() {
+    if !needs(&[Need::Root, Need::LoopDevices]) {
         return;
     }
     let scene = two_layers();

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::common::needs::kernel;
 use crate::common::{Need, Scene, needs, stderr};
 use crate::place::{By, disk};
 use crate::tree::described;
@@ -79,16 +78,21 @@ fn a_converted_layer_shows_the_same_on_an_overlay() {
             whiteout convert --to overlay upper; rm -rf work; mkdir work; mount_it; find merged | diff - 1 && echo same",
     );
     assert_eq!(shown, ".wh..wh..opq\nnew\nsame\n");
-    if kernel() >= (6, 8) {
-        // Without privilege, as a lower layer.
-        let shown = By::User.sh(
-            &scene,
-            ".",
-            "mkdir x; cp -r layers/lower x/lower; mkdir x/layer x/upper x/work x/merged; touch x/layer/.wh.file; cd x
-            whiteout convert --to xattr layer; overlay lowerdir=layer:lower,upperdir=upper,workdir=work merged; ls merged",
-        );
-        assert_eq!(shown, "again\ndir\nempty\ngone\nkept\nlink\npipe\n");
+}
+
+#[test]
+fn a_layer_converted_to_attributes_is_an_ordinary_users_lower_layer() {
+    if !needs(&[Need::Root, Need::OverlayXattrWhiteouts]) {
+        return;
     }
+    let scene = Scene::new();
+    let shown = By::User.sh_on_layers(
+        &scene,
+        "layers",
+        "mkdir layer; touch layer/.wh.file; whiteout convert --to xattr layer
+            overlay lowerdir=layer:lower,upperdir=upper,workdir=work merged; ls merged",
+    );
+    assert_eq!(shown, "again\ndir\nempty\ngone\nkept\nlink\npipe\n");
 }
 
 #[test]

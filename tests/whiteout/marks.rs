@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use crate::common::needs::kernel;
 use crate::common::{Need, Scene, needs, stderr, stdout};
 use crate::place::{By, LAYERS, disk};
 
@@ -82,8 +81,8 @@ fn the_default_format_is_what_an_overlay_of_the_caller_writes() {
 
 #[test]
 fn attribute_whiteouts_hide_names_when_their_layer_is_a_lower_one() {
-    if !needs(&[Need::Root]) || kernel() < (6, 8) {
-        return; // nothing to see: older kernels take them for files
+    if !needs(&[Need::Root, Need::OverlayXattrWhiteouts]) {
+        return;
     }
     let scene = Scene::new();
     let shown = By::User.sh_on_layers(
