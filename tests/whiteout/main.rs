@@ -4,6 +4,7 @@
 mod apply;
 mod archive;
 mod bombs;
+mod changes;
 #[path = "../common/mod.rs"]
 mod common;
 mod convert;
