@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod copy_up;
 mod errors;
 mod fuse;
 mod hints;

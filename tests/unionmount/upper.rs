@@ -120,23 +120,3 @@ fn a_directory_of_a_read_only_layer_is_not_renamed_but_copied() {
     assert_eq!(stdout(&run.success()), "merged:\nboth\nonly\nouter\n\nmerged/outer:\nfile\n");
     assert_eq!(fs::read_to_string(scene.path("up/outer/file")).unwrap(), "inner");
 }
-
-#[test]
-fn capabilities_and_acls_live_through_a_copy_to_the_upper() {
-    if !needs(&[Need::Root, Need::Program("setfattr")]) {
-        return;
-    }
-    let scene = two_layers();
-    // cap_net_raw=ep, as setcap(8) writes it.
-    let capability = "0x0100000200200000000000000000000000000000";
-    let run = private(
-        &scene,
-        &format!(
-            "setfattr -n security.capability -v {capability} bottom/only
-             unionmount -l bottom -u up merged; touch merged/only; chmod 755 merged/only
-             getfattr --only-values -n security.capability up/only | wc -c"
-        ),
-    );
-    // chmod(2) keeps them, and so did the copy.
-    assert_eq!(stdout(&run.success()), "20\n");
-}
