@@ -61,6 +61,30 @@ fn a_hostile_passwd_is_refused_but_numbers_need_none() {
     scene.sh("unshare --mount pivot --user daemon root -- /bin/true").assert().code(125);
 }
 
+#[test]
+fn users_are_looked_up_where_etc_leads_inside_the_root() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let root = scene.rootfs("root");
+    fs::rename(root.join("etc"), root.join("conf")).unwrap();
+    for target in ["conf", "/conf", "/../../../conf", "../../conf"] {
+        symlink(target, root.join("etc")).unwrap();
+        assert_eq!(inside(&scene, "--user ann:wheel", "id -u; id -g"), "1000\n10", "{target}");
+        // The host has this one.
+        let assert = scene.sh("unshare --mount pivot --user daemon root -- /bin/true").assert().code(125);
+        assert!(stderr(&assert).contains("does not have it"), "{target}: {}", stderr(&assert));
+        fs::remove_file(root.join("etc")).unwrap();
+    }
+    symlink("../../../../../../../../etc", root.join("etc")).unwrap();
+    for user in ["ann", "daemon"] {
+        let line = format!("unshare --mount pivot --user {user} root -- /bin/true");
+        scene.sh(&line).assert().code(125);
+    }
+    assert_eq!(inside(&scene, "--user 7:8", "id -u"), "7");
+}
+
 const STATUS: &str = "grep -E \"^(Cap|NoNew)\" /proc/self/status | while read k v; do echo $v; done";
 
 #[test]

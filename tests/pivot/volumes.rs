@@ -146,6 +146,27 @@ fn a_link_in_the_image_leads_nowhere_but_into_the_root() {
 }
 
 #[test]
+fn a_file_takes_the_place_of_a_file_and_leaves_it_as_it_was() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let root = scene.rootfs("root");
+    scene.file("file", "the callers");
+    scene.file("root/etc/motd", "the images");
+    symlink("motd", root.join("etc/link")).unwrap();
+    for target in ["/etc/motd", "/etc/link"] {
+        let seen = inside(&scene, &format!("-V file:{target}"), "cat /etc/motd; readlink /etc/link");
+        assert_eq!(seen, "the callersmotd", "{target}");
+    }
+    let seen = inside(&scene, "-V file:/etc/motd", "echo written >/etc/motd; cat /etc/link");
+    assert_eq!(seen, "written");
+    assert_eq!(fs::read_to_string(scene.path("file")).unwrap(), "written\n");
+    assert_eq!(fs::read_to_string(scene.path("root/etc/motd")).unwrap(), "the images");
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn what_cannot_be_mounted_is_an_error_that_leaves_nothing() {
     if !needs(&[Need::Root]) {
         return;
