@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{Need, Scene, needs, stderr};
-use crate::{control, directory, is_v1};
+use crate::{control, directory};
 
 const ROOT: &[Need] = &[Need::Root, Need::Cgroup];
 
@@ -180,7 +180,7 @@ fn controllers_that_were_enabled_for_a_failed_run_are_disabled_again() {
 
 #[test]
 fn a_limit_below_what_is_in_use_is_told_on_v1() {
-    if !needs(&[Need::Root, Need::CgroupV1]) || !is_v1("memory") {
+    if !needs(&[Need::Root, Need::HierarchyV1("memory")]) {
         return;
     }
     let scene = Scene::new();
@@ -193,6 +193,26 @@ fn a_limit_below_what_is_in_use_is_told_on_v1() {
     let run = scene.tool("cgset").args([scene.name(), "memory.max=1M"]).assert().code(125);
     assert!(stderr(&run).contains("hint: more is in use"), "{}", stderr(&run));
     assert_eq!(control(&scene, "memory", "", "memory.limit_in_bytes"), (64 << 20).to_string());
+    scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).assert().success();
+    child.wait().unwrap();
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_limit_below_what_is_in_use_kills_on_v2() {
+    if !needs(&[Need::Root, Need::CgroupV2]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").args([scene.name(), "memory.max=64M"]).assert().success();
+    let script = "exec cgset $G -- sh -c 'dd if=/dev/zero bs=32M count=1 | sleep 600'";
+    let mut child = scene.std_sh(script).env("G", scene.name()).spawn().unwrap();
+    let used = || control(&scene, "memory", "memory.current", "").parse::<u64>().unwrap();
+    crate::common::eventually("the memory is held", || used() > 32 << 20);
+    scene.tool("cgset").args([scene.name(), "memory.max=1M"]).assert().success().stderr("");
+    assert_eq!(control(&scene, "memory", "memory.max", ""), (1 << 20).to_string());
+    let events = control(&scene, "memory", "memory.events", "");
+    assert!(events.lines().any(|line| line.starts_with("oom_kill ") && line != "oom_kill 0"), "{events}");
     scene.tool("cgset").args([scene.name(), "--kill", "--delete"]).assert().success();
     child.wait().unwrap();
     scene.assert_nothing_left();

@@ -129,6 +129,29 @@ fn an_ordinary_user_cannot_enter_what_is_not_its_own() {
 }
 
 #[test]
+fn another_users_user_namespace_is_not_entered() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let other =
+        "exec setpriv --reuid 1000 --regid 1000 --clear-groups unshare-lite -r -u --hostname theirs --";
+    let target = Target::start(&scene, &format!("{other} {STAY}"));
+    // Anybody may open it where it is pinned; that gives no right to it.
+    scene.sh(&format!("echo >user; mount --bind /proc/{}/ns/user user", target.pid)).assert().success();
+    let to = format!("-t {}", target.pid);
+    for options in [&to, &format!("{to} -U"), &format!("{to} -u"), "-t $$ --user=user"] {
+        let run = scene.user_sh(&format!("nsenter-lite {options} -- echo ran")).assert().code(125).stdout("");
+        assert!(stderr(&run).contains("hint: "), "{options}: {}", stderr(&run));
+    }
+    let its_owner = "setpriv --reuid 1000 --regid 1000 --clear-groups";
+    for who in ["", its_owner] {
+        let line = format!("{who} nsenter-lite -t {} -- sh -c 'hostname; id -u'", target.pid);
+        scene.sh(&line).assert().success().stdout("theirs\n0\n");
+    }
+}
+
+#[test]
 fn verbose_names_each_step() {
     let scene = Scene::new();
     let target = Target::start_as_user(&scene, &format!("exec unshare-lite -r -m -p -u -- {STAY}"));
