@@ -237,6 +237,27 @@ fn a_controller_that_a_sibling_uses_meanwhile_stays_enabled() {
 }
 
 #[test]
+fn a_controller_that_is_disabled_meanwhile_is_enabled_again() {
+    if !needs(&[Need::Root, Need::CgroupV2, Need::Program("strace")]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.tool("cgset").args([&format!("{}/a", scene.name()), "pids.max=7"]).assert().success();
+    let group = directory(&scene, "pids");
+    // Disabled when it has seen that all is enabled, and is about to set the limit.
+    let script = format!(
+        "strace -qq -o trace -P {0}/a/pids.max -e trace=openat -e inject=openat:delay_enter=2000000:when=1 \
+             cgset $G/a pids.max=9 &
+         until grep -q pids.max trace 2>&-; do sleep 0.01; done; echo -pids >{0}/cgroup.subtree_control; wait $!",
+        group.display()
+    );
+    scene.sh(&script).env("G", scene.name()).assert().success().stderr("");
+    assert_eq!(std::fs::read_to_string(group.join("a/pids.max")).unwrap(), "9\n");
+    scene.tool("cgset").args([scene.name(), "--delete", "--recursive"]).assert().success();
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn what_is_mounted_over_a_group_is_not_taken_for_it() {
     if !needs(ROOT) {
         return;

@@ -171,6 +171,14 @@ impl<'h> Group<'h> {
         }
     }
 
+    /// Whether `controllers` are still enabled for the group (v2).
+    pub fn has_still(&self, controllers: &[&str]) -> Result<bool> {
+        let Some(place) = self.place_with("cgroup") else { return Ok(true) };
+        let enabled = words(&place.file("cgroup.controllers"))?;
+        let mut needed = controllers.iter().filter(|controller| place.hierarchy.has(controller));
+        Ok(needed.all(|controller| enabled.iter().any(|have| have == controller)))
+    }
+
     /// Fails where cgroup v2 made the group one that no process can be in: a child, not threaded
     /// itself, of a group that is threaded, or became so because it has processes of its own.
     pub fn check_usable(&self) -> Result<()> {

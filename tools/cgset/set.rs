@@ -74,8 +74,14 @@ fn prepare<'h>(host: &'h Host, wanted: &Wanted, order: Order) -> Result<(Group<'
         early.create(&[], &mut changes)?;
         members::join(&early, Unit::Processes, &mut changes)?;
     }
-    group.create(&controllers, &mut changes)?;
-    apply::all(host, &group, settings, &mut changes)?;
+    loop {
+        group.create(&controllers, &mut changes)?;
+        match apply::all(host, &group, settings, &mut changes) {
+            // Another cgset that failed took back a controller that it had enabled before us.
+            Err(error) if error.errno() == Some(Errno::ENOENT) && !group.has_still(&controllers)? => {}
+            set => break set?,
+        }
+    }
     group.check_usable()?;
     if let Some(devices) = devices {
         devices.apply(&group, &mut changes)?;
