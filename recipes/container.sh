@@ -51,7 +51,7 @@ ended() { # DIRECTORY [yes]: and is removed
 # as any directory of work does.
 remove_container() { # DIRECTORY
     gone=$store/.work.${1##*/}.$$
-    mv -T "$1" "$gone" 2>&- || [ ! -e "$1" ] || fail "$1: cannot be removed"
+    mv -T "$1" "$gone" 2>/dev/null || [ ! -e "$1" ] || fail "$1: cannot be removed"
     rm -rf "$gone"
 }
 

@@ -248,7 +248,7 @@ fn a_controller_that_is_disabled_meanwhile_is_enabled_again() {
     let script = format!(
         "strace -qq -o trace -P {0}/a/pids.max -e trace=openat -e inject=openat:delay_enter=2000000:when=1 \
              cgset $G/a pids.max=9 &
-         until grep -q pids.max trace 2>&-; do sleep 0.01; done; echo -pids >{0}/cgroup.subtree_control; wait $!",
+         until grep -q pids.max trace 2>/dev/null; do sleep 0.01; done; echo -pids >{0}/cgroup.subtree_control; wait $!",
         group.display()
     );
     scene.sh(&script).env("G", scene.name()).assert().success().stderr("");
