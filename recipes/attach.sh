@@ -5,6 +5,7 @@
 # passes signals on only while it waits for a child in the background, but has that ignore the
 # keyboard's signals and read nothing: both are put right here.
 attach() { # RECORD ''|--tty COMMAND [ARG...]
+    [ -e /proc/self/fd/0 ] || exec </dev/null
     exec 3<&0
     record=$1 tty=$2
     shift 2

@@ -17,7 +17,7 @@ scratch() { # DIRECTORY
     mkdir -p "$1"
     jq -nc '{schemaVersion: 2, mediaType: "application/vnd.oci.image.manifest.v1+json", layers: []}' >"$1/manifest.json"
     case $(uname -m) in x86_64) machine=amd64 ;; aarch64) machine=arm64 ;; *) machine=$(uname -m) ;; esac
-    jq -nc --arg machine "$machine" '{architecture: $machine, os: "linux", config: {},
+    jq -nc --arg machine "$machine" --arg path "$path" '{architecture: $machine, os: "linux", config: {Env: ["PATH=" + $path]},
         rootfs: {type: "layers", diff_ids: []}, history: []}' >"$1/config.json"
     : >"$1/lowers"
 }

@@ -28,6 +28,7 @@ other_image() {
 
 # A container for one command: the chain of the three steps.
 run() {
+    case $1 in --*) fail "${1%%[[:blank:]]*}: not an option that is known here" ;; esac
     read_config "$image/config.json"
     words=$(dockerfile "$1" '[$args | to_entries[] | "--env=\(.key)=\(.value)"] | @sh')
     command=$(dockerfile "$1" '$text | command | @sh')

@@ -68,7 +68,7 @@ fn every_instruction_does_what_it_says() {
     assert_eq!(stdout(&assert), expected);
     let config = "skopeo inspect --config oci:store/images:all:1.0 | jq -c '.config, (.history | length), (.rootfs.diff_ids | length)'";
     let assert = store.sh(config).assert().success();
-    let expected = r#"{"User":"ann","ExposedPorts":{"53/udp":{},"80/tcp":{}},"Env":["A=a","B=b ","C=c d","OLD=the old form"],"Entrypoint":["/bin/busybox","cat"],"Cmd":["env","form"],"WorkingDir":"/srv/app","Labels":{"one":"1","two words":"second     value"}}"#;
+    let expected = r#"{"User":"ann","ExposedPorts":{"53/udp":{},"80/tcp":{}},"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","A=a","B=b ","C=c d","OLD=the old form"],"Entrypoint":["/bin/busybox","cat"],"Cmd":["env","form"],"WorkingDir":"/srv/app","Labels":{"one":"1","two words":"second     value"}}"#;
     assert_eq!(stdout(&assert), format!("{expected}\n17\n8\n"));
     store.assert_nothing_left();
 }
@@ -179,4 +179,28 @@ fn a_build_sees_nothing_of_the_caller() {
     assert!(!stdout(&assert).contains("SECRET"), "{}", stdout(&assert));
     // The directories that are mounted on are of the init layer, not of the image.
     store.sh("ls -A store/layers/*/ | grep -cx -e proc -e sys -e dev -e hosts").assert().stdout("0\n");
+}
+
+#[test]
+fn a_directory_made_for_a_copy_is_its_owners_and_path_has_a_default() {
+    if !can_run_here() {
+        return;
+    }
+    let store = Store::new();
+    store.scene.file("it/file", "x");
+    let text = "FROM base\nENV PATH=/opt/bin:$PATH\nCOPY --chown=5:6 file /app/sub/\nCOPY --chown=5:6 . /etc\nUSER 5:6\nRUN touch /app/mine\n";
+    store.dockerfile("it", text);
+    store.sh("build -t it it").assert().success();
+    let look = "stat -c %u:%g /app /app/sub /app/sub/file /app/mine /etc; echo $PATH";
+    let expected =
+        "5:6\n5:6\n5:6\n5:6\n0:0\n/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+    store.sh(&format!("run --rm it sh -c '{look}'")).assert().success().stdout(expected);
+    store.dockerfile("mount", "FROM base\nRUN --mount=type=cache,target=/x true\n");
+    let assert = store.sh("build mount").assert().code(125);
+    assert!(
+        stderr(&assert).contains("--mount=type=cache,target=/x: not an option that is known here"),
+        "{}",
+        stderr(&assert)
+    );
+    store.assert_nothing_left();
 }

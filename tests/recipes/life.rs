@@ -74,6 +74,18 @@ fn an_exec_is_held_to_what_the_container_is_held_to() {
         .assert()
         .success()
         .stdout("7\n8\na b\n");
+    // As the container's user it has that one's group, and root is at home.
+    let who = "id -u; id -g; echo $HOME";
+    for (user, expected) in
+        [("1000", "1000\n1001\n/home/ann\n"), ("0", "0\n0\n/root\n"), ("7", "7\n0\n/home/ann\n")]
+    {
+        store.sh(&format!("exec -u {user} {name} sh -c '{who}'")).assert().success().stdout(expected);
+    }
+    for user in ["ann", "1:2:3", "1:", ":1", "-1"] {
+        let assert = store.sh(&format!("exec -u {user} {name} id")).assert().code(125).stdout("");
+        assert!(stderr(&assert).contains("not UID[:GID], in numbers"), "{user}: {}", stderr(&assert));
+    }
+    store.sh(&format!("exec -i {name} cat <&-")).assert().success().stdout("");
     let assert = store.sh(&format!("exec -e SECRET {name} env")).assert().code(125).stdout("");
     assert!(stderr(&assert).starts_with("exec: -e SECRET: not NAME=VALUE\n"), "{}", stderr(&assert));
     store.sh("exec nonesuch true").assert().code(125).stderr("exec: nonesuch: no such container\n");
