@@ -144,3 +144,17 @@ fn ids_are_shown_shifted() {
     assert!(stderr(&run).contains("ranges must not overlap"), "{}", stderr(&run));
     scene.assert_nothing_left();
 }
+
+#[test]
+fn from_a_directory_that_is_gone_absolute_names_work() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = two_layers();
+    let script = "here=$PWD; mkdir gone; cd gone; rmdir ../gone
+        unionmount -l $here/bottom -l $here/top --ephemeral $here/merged; ls $here/merged
+        unionmount -l bottom --ephemeral $here/merged || echo $?";
+    let run = private(&scene, script).success();
+    assert!(stdout(&run).ends_with("\n125\n"), "{}", stdout(&run));
+    assert_eq!(stderr(&run), "unionmount: .: make absolute: No such file or directory\n");
+}

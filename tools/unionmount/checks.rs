@@ -6,12 +6,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use common::mountinfo::{self, Mount};
 use common::{During as _, Error, Result};
 use nix::libc::__fsword_t;
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::FsFlags;
 
 use crate::layer::Layer;
+use crate::source::Source;
 use crate::users;
 
 /// Checks the read-only layers against each other.
@@ -22,6 +24,28 @@ pub fn lowers(lowers: &[&Layer]) -> Result<()> {
         if !seen.insert((stat.st_dev, stat.st_ino)) {
             return Err(Error::new("stack the layers", layer.path(), "the same layer twice")
                 .hint("give each layer once; the uppermost place is the one that counts"));
+        }
+    }
+    Ok(())
+}
+
+/// A union that was built in pieces is many mounts, of which a layer is only one: the others would be missing.
+pub fn whole(lowers: &[Layer]) -> Result<()> {
+    let Ok(table) = mountinfo::of_self() else { return Ok(()) };
+    let is_in_pieces = |mount: &Mount| Source::of(&mount.source).is_some_and(|source| source.in_pieces);
+    let pieces: Vec<_> = table.iter().filter(|mount| is_in_pieces(mount)).collect();
+    for layer in lowers.iter().filter(|_| !pieces.is_empty()) {
+        let Some(own) = mountinfo::holding(&table, layer.path()).filter(|own| is_in_pieces(own)) else {
+            continue;
+        };
+        let below = |mount: &&&Mount| mount.parent == own.id && mount.mount_point.starts_with(layer.path());
+        if let Some(lost) = pieces.iter().find(below) {
+            let why = format!(
+                "it is of a union built in pieces, and what is mounted on {} is none of it",
+                lost.mount_point.display()
+            );
+            return Err(Error::new("stack the layers", layer.path(), why)
+                .hint("give the layers of that union instead: 'unionmount --show' lists them"));
         }
     }
     Ok(())

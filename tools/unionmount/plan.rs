@@ -129,10 +129,13 @@ impl Stack {
             Some(file) => listed(&file, if null { 0 } else { b'\n' })?,
             None => Vec::new(),
         };
-        let here = absolute(Path::new("."))?; // once, for hundreds of layers
+        // Once, for hundreds of layers; it may be gone, where none needs it.
+        let all = || lower.iter().chain(&listed);
+        let here =
+            if all().all(|path| path.is_absolute()) { PathBuf::new() } else { absolute(Path::new("."))? };
         Ok(Self {
             merged: PathBuf::new(),
-            lowers: lower.iter().chain(&listed).map(|path| here.join(path)).collect(),
+            lowers: all().map(|path| here.join(path)).collect(),
             data_only: Vec::new(),
             init: init.as_deref().map(absolute).transpose()?,
             idmap,

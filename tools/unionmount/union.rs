@@ -70,6 +70,7 @@ impl Union {
         let (lowers, data_only) = layers.stacked();
         let obstacles = Obstacles::of(&lowers, &data_only);
         let in_pieces = obstacles.are_below(&lowers);
+        checks::whole(&lowers)?;
         let source = source(stack, upper.as_ref(), in_pieces).to_c_string();
         let parts = Parts {
             merged: &merged,
