@@ -231,3 +231,18 @@ fn whiteout_reads_what_a_container_changed() {
         .success()
         .stdout("C /etc\nD /etc/group\nC /etc/passwd\nC /tmp\nA /tmp/new\n");
 }
+
+#[test]
+fn a_record_is_waited_for_wherever_it_comes_from() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.dir("merged");
+    let stage = "unshare-lite --mount -- unionmount --lower / --ephemeral merged --from";
+    for from in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let line = format!("(sleep 0.5; echo '{{\"mine\":1}}') | {stage} {from}");
+        let seen = stdout(&scene.sh(&line).assert().success());
+        assert!(seen.starts_with("{\"mine\":1,\"rootfs\":"), "{from}: {seen}");
+    }
+}

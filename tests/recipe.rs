@@ -225,6 +225,19 @@ fn killed_at_any_instant_nothing_stays_but_the_cgroup_directory() {
 }
 
 #[test]
+fn the_cgroup_goes_with_the_command_where_that_is_asked_for() {
+    if !ready() {
+        return;
+    }
+    let scene = Scene::new();
+    let chain = container(&scene).replace("cgset ", "cgset --rm ");
+    for (command, code) in [("sh -c 'exit 7'", 7), ("no-such-command", 127), ("sh -c 'kill -9 $$'", 137)] {
+        scene.sh(&format!("{chain} {command}")).assert().code(code);
+        scene.assert_nothing_left();
+    }
+}
+
+#[test]
 fn where_pivot_root_is_not_wanted_chroot_does_it() {
     if !ready() {
         return;

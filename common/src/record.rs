@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde_json::{Map, Value, json};
 
 use crate::error::{During as _, Error, Result};
@@ -20,6 +21,8 @@ use crate::{json, output};
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     keys: Map<String, Value>,
+    /// It came through a pipe, and nobody else has it.
+    is_piped: bool,
 }
 
 /// Key `cgroup`, written by cgset.
@@ -68,11 +71,15 @@ impl Record {
     /// Reads a record from `file`, `-` being standard input.
     pub fn read(file: &Path) -> Result<Self> {
         if file == Path::new("-") {
-            return Self::from_reader(io::stdin().lock(), "standard input");
+            let piped = Self::from_reader(io::stdin().lock(), "standard input")?;
+            return Ok(Self { is_piped: true, ..piped });
         }
-        // O_NONBLOCK: a fifo in the file's place must not make us wait for ever.
+        // O_NONBLOCK: a fifo that nobody writes to must not make us wait for ever. Who writes to one, or
+        // to what /dev/fd names, is waited for.
         let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file);
-        Self::from_reader(open.during("open the container record", file)?, &file.to_string_lossy())
+        let open = open.during("open the container record", file)?;
+        fcntl(&open, FcntlArg::F_SETFL(OFlag::empty())).during("open the container record", file)?;
+        Self::from_reader(open, &file.to_string_lossy())
     }
 
     fn from_reader(reader: impl Read, name: &str) -> Result<Self> {
@@ -88,7 +95,7 @@ impl Record {
         }
         match serde_json::from_slice(&text) {
             Ok(Value::Object(keys)) => {
-                let record = Self { keys };
+                let record = Self { keys, is_piped: false };
                 record.check().map_err(|why| Error::new(STEP, name, why)).map(|()| record)
             }
             Ok(_) => Err(Error::new(STEP, name, "it is not a JSON object")),
@@ -99,6 +106,11 @@ impl Record {
     /// Writes the record to standard output, on one line.
     pub fn write(&self) -> Result<()> {
         output::write_json(&Value::Object(self.keys.clone()))
+    }
+
+    /// Whether nobody has it any more if we fail, and so nobody knows of the container.
+    pub fn is_lost_with_us(&self) -> bool {
+        self.is_piped
     }
 
     /// PID 1 of the container, checked to be the same process still. An error where the record has none.

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2, write};
@@ -28,6 +30,9 @@ pub struct Options<'a> {
     pub death_signal: Option<Signal>,
     /// An open cgroup v2 directory that the child must start in.
     pub into_cgroup: Option<BorrowedFd<'a>>,
+    /// The parent still needs the mounts as they are: a child that switches its root switches that of all in its
+    /// mount namespace.
+    pub keeps_mounts: bool,
     /// This process is PID 1 of a PID namespace: it reaps every orphan, and since the kernel
     /// will not let it stop, it tells its own parent when the child stops.
     pub init_for: Option<&'a Parent>,
@@ -104,6 +109,9 @@ pub fn run_beside<'a>(
         Fork::Parent(pid) => {
             drop((word, line, child)); // what the child holds, it alone holds now
             let end_it = Undo::new(|| end(pid));
+            if options.keeps_mounts {
+                keep_mounts()?;
+            }
             let watch = Watch::over(pid, report, options.init_for, beside)?;
             match write(&parents_word, b"!") {
                 Ok(_) | Err(Errno::EPIPE) => {} // it has failed already, and says so
@@ -144,6 +152,19 @@ pub fn fork(into_cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
             _ => None,
         })
     })
+}
+
+/// A mount namespace of our own, in which what is mounted and unmounted outside still arrives.
+fn keep_mounts() -> Result<()> {
+    match unshare(CloneFlags::CLONE_NEWNS) {
+        Err(Errno::EPERM) => return Ok(()), // then the child cannot switch a root either
+        result => result.during("keep", "mounts")?,
+    }
+    let none = None::<&str>;
+    match mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none) {
+        Err(Errno::EINVAL) => Ok(()), // a chroot: no mount point, and nothing to change
+        result => result.during("make all mounts slave", "/"),
+    }
 }
 
 /// Waits until the parent says that it watches; it may have died before we asked to be told.

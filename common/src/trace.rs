@@ -5,6 +5,8 @@ use std::io::{Write as _, stderr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::printable;
+
 static TOOL: OnceLock<String> = OnceLock::new();
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 
@@ -44,6 +46,7 @@ pub(crate) fn tool() -> &'static str {
 /// Writes one line with the tool's name before it.
 pub(crate) fn say(what: impl Display) {
     let tool = tool();
+    let what = printable(what.to_string()); // names of files may hold anything
     // One write a line, so that the lines of a pipeline's stages do not mix.
     // Where standard error is gone there is nobody left to tell.
     let _ = stderr().write_all(format!("{tool}: {what}\n").as_bytes());

@@ -106,10 +106,13 @@ fn a_failing_stage_says_how_to_stop_what_runs() {
         ("missing", "No such file or directory"),
         ("--user nobody-here -w /w root", "find the user"),
     ] {
-        let assert = scene.sh(&format!("pivot --from record {options}")).assert().code(125);
-        let text = stderr(&assert);
-        assert!(text.contains(why) && text.contains("PID 1 still runs: 'kill "), "{text}");
-        assert_eq!(stdout(&assert), "");
+        // Who has the record in a file knows what runs.
+        for (from, says) in [("- <record", true), ("record", false)] {
+            let assert = scene.sh(&format!("pivot {options} --from {from}")).assert().code(125);
+            let text = stderr(&assert);
+            assert!(text.contains(why) && text.contains("PID 1 still runs: 'kill ") == says, "{text}");
+            assert_eq!(stdout(&assert), "");
+        }
     }
     assert!(!scene.path("root/x").exists() && !scene.path("root/w").exists());
     let mounts = "grep -c \" $PWD\" /proc/$(jq .pid record)/mountinfo; true";

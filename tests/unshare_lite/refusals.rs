@@ -1,6 +1,7 @@
 //! What is refused, and how the error says why.
 
-use crate::common::{Scene, stderr};
+use crate::common::{Need, Scene, needs, stderr};
+use crate::private;
 
 fn refused(scene: &Scene, script: &str, expected: &str) {
     let run = scene.user_sh(script).assert().code(125).stdout("");
@@ -93,4 +94,32 @@ fn verbose_names_each_step() {
             "{step}: {said}"
         );
     }
+}
+
+#[test]
+fn verbose_is_a_line_for_a_step_whatever_a_name_holds() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    let run = private(
+        &scene,
+        "mount -t tmpfs tmpfs . && cd . && unshare-lite -v --uts=\"$(printf 'a\\nb\\033c')\"",
+    )
+    .success();
+    let said = stderr(&run);
+    assert!(said.contains("bind the uts namespace to a\\nb\\u{1b}c\n"), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("unshare-lite: ")), "{said}");
+}
+
+#[test]
+fn without_proc_the_kernel_is_asked() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.dir("empty");
+    private(&scene, "mount --bind empty /proc; unshare-lite --uts --hostname inside -- hostname")
+        .success()
+        .stdout("inside\n");
 }

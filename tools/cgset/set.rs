@@ -122,7 +122,9 @@ fn move_in(group: &Group<'_>, pid: i32, unit: Unit, changes: &mut Changes<'_>) -
 /// `--rm`: COMMAND is a child, and nothing of the group outlives it.
 fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result<ExitCode> {
     let (group, changes) = prepare(host, wanted, Order::LimitFirst)?;
-    let options = supervise::Options { death_signal: Some(Signal::SIGKILL), ..Default::default() };
+    // What we clean up is found by its path.
+    let options =
+        supervise::Options { death_signal: Some(Signal::SIGKILL), keeps_mounts: true, ..Default::default() };
     let ended = supervise::run(&options, |_| {
         let mut moved = Changes::default();
         members::join(&group, unit, &mut moved)?;
@@ -142,6 +144,7 @@ fn supervised(host: &Host, wanted: &Wanted, unit: Unit, chain: &Chain) -> Result
 /// A stage of a pipeline: the record's container moves in, and the record goes on.
 fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     let container = record.process_if_any()?;
+    let is_lost = record.is_lost_with_us();
     container.iter().try_for_each(members::check_is_a_container)?;
     let mut limited = || -> Result<Changes<'static>> {
         let (group, mut changes) = prepare(host, wanted, Order::LimitFirst)?;
@@ -157,7 +160,7 @@ fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     };
     match (limited(), container) {
         (Ok(changes), _) => done(changes),
-        (Err(error), Some(init)) => Err(init.left_behind_by(error)),
-        (Err(error), None) => Err(error),
+        (Err(error), Some(init)) if is_lost => Err(init.left_behind_by(error)),
+        (Err(error), _) => Err(error),
     }
 }

@@ -30,7 +30,7 @@ use crate::relay::Relay;
 
 /// What we fork does not outlive us.
 const WITH_US: Options<'_> =
-    Options { death_signal: Some(Signal::SIGKILL), into_cgroup: None, init_for: None };
+    Options { death_signal: Some(Signal::SIGKILL), into_cgroup: None, keeps_mounts: false, init_for: None };
 
 fn main() -> ExitCode {
     app::run(run)

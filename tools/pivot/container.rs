@@ -25,7 +25,9 @@ pub fn switch_root_of(file: &Path, plan: Plan) -> Result<ExitCode> {
     if !plan.force {
         refuse_a_shared_one(&process)?;
     }
-    from_outside(record, &process, plan).map_err(|error| process.left_behind_by(error))
+    let is_lost = record.is_lost_with_us();
+    let left_behind = |error| if is_lost { process.left_behind_by(error) } else { error };
+    from_outside(record, &process, plan, &left_behind).map_err(left_behind)
 }
 
 /// The record may be forged: what it names must be a container, with mounts of its own.
@@ -38,7 +40,12 @@ fn refuse_a_shared_one(process: &Process) -> Result<()> {
         .hint("'unshare-lite --detach --mount' starts a container that has one of its own"))
 }
 
-fn from_outside(record: Record, process: &Process, plan: Plan) -> Result<ExitCode> {
+fn from_outside(
+    record: Record,
+    process: &Process,
+    plan: Plan,
+    left_behind: &dyn Fn(Error) -> Error,
+) -> Result<ExitCode> {
     let kinds: Vec<_> = differing(process)?.into_iter().filter(|kind| *kind != NamespaceKind::Time).collect();
     let membership = Membership::of(process.pid())?;
     // Once inside, nobody there may look into this process (CVE-2016-9962).
@@ -51,7 +58,7 @@ fn from_outside(record: Record, process: &Process, plan: Plan) -> Result<ExitCod
     // A child, because only a child is inside the PID namespace, and procfs is of that of who mounts it.
     let options = Options { death_signal: Some(Signal::SIGKILL), ..Options::default() };
     let ended = supervise::run(&options, |_| {
-        inside(record, plan, membership).map_err(|error| process.left_behind_by(error))?;
+        inside(record, plan, membership).map_err(left_behind)?;
         Ok(Ended::Command(0))
     })?;
     Ok(ExitCode::from(ended.status()))

@@ -17,11 +17,12 @@ pub fn stage(file: &Path, stack: &Stack) -> Result<()> {
     let mut record = Record::read(file)?;
     // Now, since the container's /proc need not know this process.
     let is_inner = user_namespace::is_inner()?;
+    let is_lost = record.is_lost_with_us();
     match record.process_if_any()? {
         None => step(&mut record, stack, is_inner),
         Some(process) => enter(&process)
             .and_then(|kinds| step(&mut record, stack, is_inner || kinds.contains(&NamespaceKind::User)))
-            .map_err(|error| process.left_behind_by(error)),
+            .map_err(|error| if is_lost { process.left_behind_by(error) } else { error }),
     }
 }
 

@@ -9,6 +9,7 @@ use common::supervise::{self, Options};
 use common::{Error, Result, procfs, trace};
 use nix::sched::unshare;
 
+use crate::maps::Maps;
 use crate::outsider::Outsider;
 use crate::plan::{Ending, Inside, Pin, Plan};
 use crate::{detach, inside, pin, refusal};
@@ -25,18 +26,23 @@ pub(crate) struct Outside {
 impl Outside {
     /// Forks them; must be done before unshare(2).
     pub(crate) fn fork(plan: &Plan) -> Result<Self> {
-        let me = procfs::own_pid()?; // the helpers look us up in /proc
         let (of_pid, others): (Vec<Pin>, Vec<Pin>) =
             plan.pins.iter().cloned().partition(|pin| pin.kind == NamespaceKind::Pid);
-        let pinner = |pins: Vec<Pin>| {
-            (!pins.is_empty()).then(|| Outsider::fork(move || pin::bind_all(&pins, me))).transpose()
+        let pinner = |pins: Vec<Pin>| -> Result<Option<Outsider>> {
+            if pins.is_empty() {
+                return Ok(None);
+            }
+            let me = procfs::own_pid()?; // it looks us up in /proc
+            Outsider::fork(move || pin::bind_all(&pins, me)).map(Some)
         };
-        let maps = &plan.maps;
-        Ok(Self {
-            mapper: (!maps.is_empty()).then(|| Outsider::fork(|| maps.write(me))).transpose()?,
-            pinner: pinner(others)?,
-            pid_pinner: pinner(of_pid)?,
-        })
+        let mapper = |maps: &Maps| -> Result<Option<Outsider>> {
+            if maps.is_empty() {
+                return Ok(None);
+            }
+            let me = procfs::own_pid()?;
+            Outsider::fork(|| maps.write(me)).map(Some)
+        };
+        Ok(Self { mapper: mapper(&plan.maps)?, pinner: pinner(others)?, pid_pinner: pinner(of_pid)? })
     }
 
     /// Writes the id maps.
