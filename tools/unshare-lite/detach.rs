@@ -47,8 +47,8 @@ pub(crate) fn start(
             record.set_process(&process, &ids(pid, kinds)?);
             // Before the record, for what is printed cannot be taken back.
             outside.keep()?;
-            record.write().inspect_err(|_| outside.take_back())?;
-            write(&may_stay, b"!").during("let it stay", "holder")?;
+            let told = record.write().and_then(|()| write(&may_stay, b"!").during("let it stay", "holder"));
+            told.inspect_err(|_| outside.take_back())?;
             end_it.keep();
             Ok(ExitCode::SUCCESS)
         }
