@@ -62,9 +62,12 @@ impl Process {
     }
 
     /// Adds to the error of a pipeline's stage that this process, the container's PID 1, still runs:
-    /// nobody gets the record of a stage that failed, so its reader must know how to end it.
+    /// where `record_is_lost` with the stage that failed, its reader must know how to end it.
     #[must_use]
-    pub fn left_behind_by(&self, error: Error) -> Error {
+    pub fn left_behind_by(&self, error: Error, record_is_lost: bool) -> Error {
+        if !record_is_lost {
+            return error;
+        }
         let stop = format!("the container's PID 1 still runs: 'kill -KILL {}' stops it", self.pid);
         let hint = error.hint_text().map_or_else(|| stop.clone(), |hint| format!("{hint}; {stop}"));
         error.hint(hint)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::undo::Changes;
 use common::{Error, Result, size};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -15,7 +16,6 @@ use crate::hierarchy::{Host, Version};
 use crate::key::{Setting, huge_page_of};
 use crate::v1;
 use crate::value::{Value, parse_list};
-use common::undo::Changes;
 
 /// One write to a control file.
 #[derive(Clone, Debug, PartialEq, Eq)]

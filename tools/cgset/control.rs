@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use common::record::Record;
+use common::undo::Changes;
 use common::{Error, Result};
 
 use crate::end;
@@ -13,7 +14,6 @@ use crate::key::Setting;
 use crate::plan::Control;
 use crate::value::Value;
 use crate::{apply, members, v1};
-use common::undo::Changes;
 
 /// Carries the plan out, in the order freeze or thaw, kill, delete.
 pub fn run(host: &Host, plan: &Control) -> Result<ExitCode> {

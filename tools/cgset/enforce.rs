@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
 use common::sys::bpf;
+use common::undo::Changes;
 use common::{During as _, Error, Result, trace};
 use nix::errno::Errno;
 
@@ -12,7 +13,6 @@ use crate::device::{Access, Policy, Rule};
 use crate::file;
 use crate::group::{Group, Place};
 use crate::hierarchy::Version;
-use common::undo::Changes;
 
 /// The name of our programs, by which a later cgset knows them from those of others.
 const NAME: &std::ffi::CStr = c"cgset_devices";

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use common::undo::Changes;
 use common::{Error, Result, trace};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -14,7 +15,6 @@ use nix::unistd::mkdir;
 use crate::file;
 use crate::hierarchy::{Hierarchy, Host, Version, words};
 use crate::members;
-use common::undo::Changes;
 
 /// Which group is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

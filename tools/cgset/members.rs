@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use common::namespace::NamespaceKind;
 use common::process::Process;
+use common::undo::Changes;
 use common::{During as _, Error, Result, procfs, trace};
 use nix::errno::Errno;
 
 use crate::file;
 use crate::group::{Group, Place, own};
 use crate::hierarchy::{Membership, Version, membership};
-use common::undo::Changes;
 
 /// Whether whole processes move or single threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

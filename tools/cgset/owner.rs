@@ -2,13 +2,13 @@
 
 use std::fs;
 
+use common::undo::Changes;
 use common::{During as _, Error, Result, trace};
 use nix::unistd::{Gid, Uid, chown};
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::group::Group;
 use crate::hierarchy::Version;
-use common::undo::Changes;
 
 /// A user, and a group of users where that is to change too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use common::chain::Chain;
 use common::process::Process;
 use common::record::{Cgroup, Record};
 use common::supervise::{self, Ended};
+use common::undo::Changes;
 use common::{Error, Result, procfs, trace};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -15,7 +16,6 @@ use crate::hierarchy::{Host, Version, membership};
 use crate::members::{self, Unit};
 use crate::plan::{Set, Wanted, Who};
 use crate::{apply, end, owner, v1};
-use common::undo::Changes;
 
 /// Carries the plan out.
 pub fn run(host: &Host, plan: Set) -> Result<ExitCode> {
@@ -160,7 +160,7 @@ fn stage(host: &Host, wanted: &Wanted, mut record: Record) -> Result<ExitCode> {
     };
     match (limited(), container) {
         (Ok(changes), _) => done(changes),
-        (Err(error), Some(init)) if is_lost => Err(init.left_behind_by(error)),
-        (Err(error), _) => Err(error),
+        (Err(error), Some(init)) => Err(init.left_behind_by(error, is_lost)),
+        (Err(error), None) => Err(error),
     }
 }

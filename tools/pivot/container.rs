@@ -26,8 +26,7 @@ pub fn switch_root_of(file: &Path, plan: Plan) -> Result<ExitCode> {
         refuse_a_shared_one(&process)?;
     }
     let is_lost = record.is_lost_with_us();
-    let left_behind = |error| if is_lost { process.left_behind_by(error) } else { error };
-    from_outside(record, &process, plan, &left_behind).map_err(left_behind)
+    from_outside(record, &process, plan).map_err(|error| process.left_behind_by(error, is_lost))
 }
 
 /// The record may be forged: what it names must be a container, with mounts of its own.
@@ -40,12 +39,8 @@ fn refuse_a_shared_one(process: &Process) -> Result<()> {
         .hint("'unshare-lite --detach --mount' starts a container that has one of its own"))
 }
 
-fn from_outside(
-    record: Record,
-    process: &Process,
-    plan: Plan,
-    left_behind: &dyn Fn(Error) -> Error,
-) -> Result<ExitCode> {
+fn from_outside(record: Record, process: &Process, plan: Plan) -> Result<ExitCode> {
+    let is_lost = record.is_lost_with_us();
     let kinds: Vec<_> = differing(process)?.into_iter().filter(|kind| *kind != NamespaceKind::Time).collect();
     let membership = Membership::of(process.pid())?;
     // Once inside, nobody there may look into this process (CVE-2016-9962).
@@ -58,7 +53,7 @@ fn from_outside(
     // A child, because only a child is inside the PID namespace, and procfs is of that of who mounts it.
     let options = Options { death_signal: Some(Signal::SIGKILL), ..Options::default() };
     let ended = supervise::run(&options, |_| {
-        inside(record, plan, membership).map_err(left_behind)?;
+        inside(record, plan, membership).map_err(|error| process.left_behind_by(error, is_lost))?;
         Ok(Ended::Command(0))
     })?;
     Ok(ExitCode::from(ended.status()))

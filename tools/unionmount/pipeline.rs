@@ -22,7 +22,7 @@ pub fn stage(file: &Path, stack: &Stack) -> Result<()> {
         None => step(&mut record, stack, is_inner),
         Some(process) => enter(&process)
             .and_then(|kinds| step(&mut record, stack, is_inner || kinds.contains(&NamespaceKind::User)))
-            .map_err(|error| if is_lost { process.left_behind_by(error) } else { error }),
+            .map_err(|error| process.left_behind_by(error, is_lost)),
     }
 }
 
